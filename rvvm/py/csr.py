@@ -1,0 +1,139 @@
+"""CSRs by name, with their fields, over the core's own table of registers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any
+
+from rvvm import _core
+from rvvm.py.views.csr import CsrRow, FieldRow, csr_list, csr_table, summary
+
+
+@cache
+def csr_rows() -> Mapping[str, CsrRow]:
+    """Every CSR the core knows, by name, in the order of the table."""
+    return {
+        row["name"]: CsrRow(
+            row["name"],
+            row["address"],
+            row["extension"],
+            tuple(
+                FieldRow(field["name"], field["high"], field["low"], field["kind"])
+                for field in row["fields"]
+            ),
+        )
+        for row in _core.csrs()
+    }
+
+
+@cache
+def _rows_by_address() -> Mapping[int, CsrRow]:
+    return {row.address: row for row in csr_rows().values()}
+
+
+class CsrValue(int):
+    """What a CSR held when it was read: an int whose fields have names.
+
+    ``value.VTSR`` reads a field of this value; ``value.VTSR = 1`` writes the field to the hart
+    (the value in hand, being an int, stays as it was read: read the register again). The core's
+    WARL rules decide what a write leaves behind.
+    """
+
+    _hart: _core.Hart
+    _row: CsrRow
+
+    def __new__(cls, hart: _core.Hart, row: CsrRow) -> CsrValue:
+        """Reads the register; KeyError when the hart does not have it."""
+        value = super().__new__(cls, hart.csr(row.address))
+        object.__setattr__(value, "_hart", hart)
+        object.__setattr__(value, "_row", row)
+        return value
+
+    def _field(self, name: str) -> FieldRow:
+        field = self._row.field(name)
+        if field is None:
+            names = " ".join(field.name for field in self._row.fields) or "none"
+            raise AttributeError(f"{self._row.name} has no field {name} (it has: {names})")
+        return field
+
+    def __getattr__(self, name: str) -> int:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return self._field(name).get(int(self))
+
+    def __setattr__(self, name: str, field: int) -> None:
+        row, now = self._field(name), self._hart.csr(self._row.address)
+        self._hart.set_csr(self._row.address, row.put(now, field))
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *(field.name for field in self._row.fields)]
+
+    def __repr__(self) -> str:
+        return summary(self._row, int(self))
+
+    def _repr_html_(self) -> str:
+        return csr_table(self._row, int(self)).html()
+
+
+class Csrs:
+    """``hart.csr``: attributes by the manual's names, items by name or address.
+
+    Reading and writing are a debugger's: no permission check, and always the register named, never
+    its VS twin. A register the hart lacks raises AttributeError (KeyError through an item).
+    """
+
+    _hart: _core.Hart
+
+    def __init__(self, hart: _core.Hart) -> None:
+        object.__setattr__(self, "_hart", hart)
+
+    def __getitem__(self, key: str | int) -> CsrValue:
+        return CsrValue(self._hart, self._row(key))
+
+    def __setitem__(self, key: str | int, value: int) -> None:
+        self._hart.set_csr(self._row(key).address, value)
+
+    def __getattr__(self, name: str) -> CsrValue:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"this hart has no CSR {name}") from None
+
+    def __setattr__(self, name: str, value: int) -> None:
+        try:
+            self[name] = value
+        except KeyError:
+            raise AttributeError(f"this hart has no CSR {name}") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in csr_rows() if self._has(name))
+
+    def __contains__(self, key: str | int) -> bool:
+        return self._has(key)
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self]
+
+    def __repr__(self) -> str:
+        return csr_list(self._pairs()).text()
+
+    def _repr_html_(self) -> str:
+        return csr_list(self._pairs()).html()
+
+    def _pairs(self) -> Iterator[tuple[CsrRow, int]]:
+        return ((csr_rows()[name], int(self[name])) for name in self)
+
+    def _has(self, key: str | int) -> bool:
+        try:
+            self._hart.csr(self._row(key).address)
+        except KeyError:
+            return False
+        return True
+
+    @staticmethod
+    def _row(key: str | int) -> CsrRow:
+        rows: Mapping[Any, CsrRow] = csr_rows() if isinstance(key, str) else _rows_by_address()
+        return rows[key]

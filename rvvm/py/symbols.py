@@ -1,0 +1,64 @@
+"""Symbols of the loaded programs: names to addresses, and addresses to names."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
+
+
+class Symbols(Mapping[str, int]):
+    """A mapping from name to address that also names an address.
+
+    >>> symbols = Symbols()
+    >>> symbols.add({"main": 0x1000, "loop": 0x1010})
+    >>> symbols["main"], symbols.name(0x1014), symbols.name(0x10)
+    (4096, 'loop+0x4', '')
+    """
+
+    _FAR = 1 << 20
+    """Beyond this distance from a symbol its name says nothing."""
+
+    def __init__(self) -> None:
+        self._addresses: dict[str, int] = {}
+        self._sorted: list[tuple[int, str]] = []
+
+    def add(self, symbols: Mapping[str, int]) -> None:
+        """Add a program's symbols; a later program's win."""
+        self._addresses.update(symbols)
+        self._sorted = sorted((address, name) for name, address in self._addresses.items())
+
+    def __getitem__(self, name: str) -> int:
+        return self._addresses[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._addresses)
+
+    def __len__(self) -> int:
+        return len(self._addresses)
+
+    def name(self, address: int) -> str:
+        """The nearest symbol at or below ``address``, with the distance; empty when none is."""
+        index = bisect_right(self._sorted, (address, "\U0010ffff")) - 1
+        if index < 0:
+            return ""
+        start, name = self._sorted[index]
+        distance = address - start
+        if distance >= self._FAR:
+            return ""
+        return f"{name}+{distance:#x}" if distance else name
+
+    def address(self, where: int | str) -> int:
+        """An address given as a number, a symbol or ``0x...``; KeyError for an unknown name."""
+        if isinstance(where, int):
+            return where
+        return self._addresses[where] if where in self._addresses else _number(where)
+
+    def __repr__(self) -> str:
+        return f"Symbols({len(self)} names)"
+
+
+def _number(text: str) -> int:
+    try:
+        return int(text, 0)
+    except ValueError:
+        raise KeyError(text) from None

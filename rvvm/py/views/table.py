@@ -1,0 +1,77 @@
+"""One small table, shown as text in a terminal and as HTML in a notebook, from the same rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from html import escape
+
+_CELL = "text-align:left;padding:1px 8px;font-family:monospace;white-space:pre"
+_MARK = "background:#ffe8a3;color:#000"
+
+
+@dataclass
+class Table:
+    """Rows of cells under a title.
+
+    ``marked`` holds the indices of rows that deserve the eye (the next instruction, a changed
+    register, the page table entry that faulted): ``>`` in the text, a background in the HTML.
+
+    >>> print(Table("Colours", ("name", "code"), [("red", 31), ("green", 32)], marked={1}))
+    Colours
+      name   code
+      red    31
+    > green  32
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
+    marked: set[int] = field(default_factory=set)
+    note: str = ""
+
+    def text(self) -> str:
+        """The table in columns, without trailing blanks; no header line when columns are unnamed."""
+        cells = [[str(cell) for cell in row] for row in self.rows]
+        lines = [self.columns, *cells] if any(self.columns) else cells
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)] if lines else []
+        shown = [self._line(row, widths, index) for index, row in enumerate(cells)]
+        header = [self._line(self.columns, widths)] if any(self.columns) else []
+        return "\n".join([*filter(None, [self.title]), *header, *shown, *filter(None, [self.note])])
+
+    def _line(self, row: Sequence[str], widths: Sequence[int], index: int | None = None) -> str:
+        mark = ("> " if index in self.marked else "  ") if self._has_margin() else ""
+        padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        return (mark + "  ".join(padded)).rstrip()
+
+    def _has_margin(self) -> bool:
+        return bool(self.marked)
+
+    def html(self) -> str:
+        """The same rows as an HTML table, every cell escaped."""
+        caption = f"<caption>{escape(self.title)}</caption>" if self.title else ""
+        header = _html_row(self.columns, "th") if any(self.columns) else ""
+        body = "".join(
+            _html_row(row, "td", _MARK if index in self.marked else "")
+            for index, row in enumerate(self.rows)
+        )
+        note = f"<div>{escape(self.note)}</div>" if self.note else ""
+        return f"<table>{caption}{header}{body}</table>{note}"
+
+    __str__ = text
+    __repr__ = text
+    _repr_html_ = html
+
+
+def _html_row(cells: Iterable[object], tag: str, style: str = "") -> str:
+    inner = "".join(f'<{tag} style="{_CELL}">{escape(str(cell))}</{tag}>' for cell in cells)
+    return f'<tr style="{style}">{inner}</tr>' if style else f"<tr>{inner}</tr>"
+
+
+def hexadecimal(value: int, digits: int = 16) -> str:
+    """An address or register, at full width.
+
+    >>> hexadecimal(0x1000)
+    '0x0000000000001000'
+    """
+    return f"0x{value:0{digits}x}"
