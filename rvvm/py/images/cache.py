@@ -1,0 +1,69 @@
+"""Where fetched and built images live, and how two processes share the place."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rvvm.py.errors import UserError
+
+
+def root() -> Path:
+    """The cache folder: ``RVVM_CACHE``, else ``rvvm`` in the XDG cache folder."""
+    if own := os.environ.get("RVVM_CACHE"):
+        return Path(own).absolute()
+    # XDG base directory specification: a relative XDG_CACHE_HOME is to be ignored.
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (base if base.is_absolute() else Path.home() / ".cache") / "rvvm"
+
+
+def folder(*parts: str) -> Path:
+    """A folder in the cache, made when missing."""
+    path = root().joinpath(*parts)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror
+        raise UserError(f"cannot make {path}: {reason} (RVVM_CACHE names another place)") from error
+    return path
+
+
+@contextmanager
+def lock(name: str) -> Iterator[None]:
+    """Hold the cache's lock of that name; waits while another process has it.
+
+    The kernel drops a flock with its process, so a killed fetch leaves nothing to clean up.
+    """
+    with open(folder("locks") / f"{name}.lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path that takes the place of `path` at the end, or vanishes on an exception.
+
+    A reader sees the old file or the new one, never a part; a machine that has the old one
+    mapped keeps it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(descriptor)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a whole file atomically."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)

@@ -1,0 +1,126 @@
+"""The images rvvm knows by name: what each is and what it is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from importlib import resources
+from pathlib import Path
+
+from rvvm.py.errors import UserError
+from rvvm.py.images import apt, cache, initramfs, unpack
+
+KERNEL_PACKAGE = "linux-image-riscv64"
+OPENSBI = "usr/lib/riscv64-linux-gnu/opensbi/generic"
+GUEST_PROGRAMS = ("kvm_smoke",)
+"""Programs of ours that go into the initramfs when they are built."""
+
+Packages = Mapping[str, apt.Package]
+
+
+@dataclass(frozen=True)
+class Image:
+    """A named image: one file made out of Debian packages."""
+
+    name: str
+    what: str
+    filename: str
+    packages: tuple[str, ...]
+    make: Callable[[Packages, bool], bytes]
+    inputs: Callable[[], Mapping[str, bytes]] = dict
+    """What besides packages the image is made from: when it changes, the image is stale."""
+
+    @property
+    def path(self) -> Path:
+        """Where it lies, or will lie, in the cache."""
+        return cache.root() / "images" / self.name / self.filename
+
+
+def _member(pattern: str) -> Callable[[Packages, bool], bytes]:
+    """An image that is one file of one package."""
+
+    def make(packages: Packages, progress: bool) -> bytes:
+        (package,) = packages.values()
+        return unpack.file(apt.fetch(package, progress), pattern)
+
+    return make
+
+
+def _initramfs(packages: Packages, progress: bool) -> bytes:
+    kernel = packages[KERNEL_PACKAGE]
+    busybox = unpack.file(apt.fetch(packages["busybox-static"], progress), "usr/bin/busybox")
+    release = kernel.name.removeprefix("linux-image-")
+    base = f"usr/lib/modules/{release}/"
+    modules = {
+        path.removeprefix(base): data
+        for path, data in unpack.files(
+            apt.fetch(kernel, progress), lambda path: fnmatch(path, f"{base}kernel/*.ko*")
+        )
+    }
+    return initramfs.build(busybox, release, modules, guest_programs())
+
+
+def guest_programs() -> dict[str, bytes]:
+    """Those of GUEST_PROGRAMS that this installation has."""
+    built = resources.files("rvvm").joinpath("firmware")
+    found = {name: built.joinpath(name) for name in GUEST_PROGRAMS}
+    return {name: file.read_bytes() for name, file in found.items() if file.is_file()}
+
+
+def _own_parts() -> dict[str, bytes]:
+    """Everything of ours that shapes the initramfs: programs and this folder's sources."""
+    here = resources.files(__package__)
+    names = ("cpio.py", "init.sh", "initramfs.py", "modules.py", "symbols.py")
+    return {name: here.joinpath(name).read_bytes() for name in names} | guest_programs()
+
+
+IMAGES = (
+    Image(
+        "debian",
+        "Debian's kernel, linux-image-riscv64",
+        "Image",
+        (KERNEL_PACKAGE,),
+        _member("boot/vmlinu?-*"),
+    ),
+    Image(
+        "opensbi",
+        "OpenSBI, told its next stage at run time (fw_dynamic)",
+        "fw_dynamic.bin",
+        ("opensbi",),
+        _member(f"{OPENSBI}/fw_dynamic.bin"),
+    ),
+    Image(
+        "opensbi-jump",
+        "OpenSBI with a fixed next stage (fw_jump)",
+        "fw_jump.bin",
+        ("opensbi",),
+        _member(f"{OPENSBI}/fw_jump.bin"),
+    ),
+    Image(
+        "u-boot",
+        "U-Boot for S-mode, to start after OpenSBI",
+        "u-boot.bin",
+        ("u-boot-qemu",),
+        _member("usr/lib/u-boot/qemu-riscv64_smode/u-boot.bin"),
+    ),
+    Image(
+        "busybox",
+        "initramfs: a busybox shell with modules for the debian kernel",
+        "initramfs.cpio",
+        ("busybox-static", KERNEL_PACKAGE),
+        _initramfs,
+        _own_parts,
+    ),
+)
+
+ALIASES = {"initramfs": "busybox", "linux": "debian", "uboot": "u-boot"}
+
+
+def get(name: str) -> Image:
+    """The image of that name."""
+    wanted = ALIASES.get(name, name)
+    for image in IMAGES:
+        if image.name == wanted:
+            return image
+    raise UserError(f"no image {name}: known are {', '.join(image.name for image in IMAGES)}")
