@@ -8,6 +8,7 @@ from typing import Any
 
 from rvvm import _core
 from rvvm.py.views.csr import CsrRow, FieldRow, csr_list, csr_table, summary
+from rvvm.py.views.table import Table
 
 
 @cache
@@ -69,11 +70,15 @@ class CsrValue(int):
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *(field.name for field in self._row.fields)]
 
+    def table(self) -> Table:
+        """A line a field."""
+        return csr_table(self._row, int(self))
+
     def __repr__(self) -> str:
         return summary(self._row, int(self))
 
     def _repr_html_(self) -> str:
-        return csr_table(self._row, int(self)).html()
+        return self.table().html()
 
 
 class Csrs:

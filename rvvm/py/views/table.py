@@ -31,7 +31,7 @@ class Table:
     note: str = ""
 
     def text(self) -> str:
-        """The table in columns, without trailing blanks; no header line when columns are unnamed."""
+        """The table in columns, no trailing blanks; no header line when columns are unnamed."""
         cells = [[str(cell) for cell in row] for row in self.rows]
         lines = [self.columns, *cells] if any(self.columns) else cells
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)] if lines else []

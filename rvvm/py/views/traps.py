@@ -10,7 +10,7 @@ from rvvm.py.views.table import Table, hexadecimal
 INTERRUPT = 1 << 63
 """The top bit of a cause register: set for an interrupt."""
 
-EXCEPTIONS: Mapping[str, int] = {
+EXCEPTIONS = {
     "instruction_address_misaligned": 0,
     "instruction_access_fault": 1,
     "illegal_instruction": 2,
@@ -34,7 +34,7 @@ EXCEPTIONS: Mapping[str, int] = {
     "virtual_instruction": 22,
     "store_guest_page_fault": 23,
 }
-INTERRUPTS: Mapping[str, int] = {
+INTERRUPTS = {
     "supervisor_software_interrupt": 1,
     "vs_software_interrupt": 2,
     "machine_software_interrupt": 3,

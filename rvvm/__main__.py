@@ -1,0 +1,5 @@
+"""``python -m rvvm`` is the command line."""
+
+from rvvm.py.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,194 @@
+"""The C++ core as Python sees it: instructions, CSRs, translation, RAM and engines; no boards.
+
+Addresses, register values and counts are unsigned 64-bit integers.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypedDict
+
+class Exit:
+    """Why a run ended: a value, never an exception."""
+
+    @property
+    def reason(self) -> str:
+        """``budget``, ``wfi``, ``halt``, ``breakpoint``, ``watchpoint``, ``trap`` or ``pause``."""
+    @property
+    def hart(self) -> int:
+        """Index of the hart that stopped."""
+    @property
+    def detail(self) -> int:
+        """Exit status of a halt, pc of a breakpoint, address of a watchpoint, cause of a trap."""
+
+class Step:
+    """One page table entry that a translation read."""
+
+    @property
+    def stage(self) -> str:
+        """``S``, ``VS`` or ``G``."""
+    @property
+    def level(self) -> int: ...
+    @property
+    def pte_address(self) -> int:
+        """Where the stage sees the entry: a guest physical address for ``VS``."""
+    @property
+    def pte_physical(self) -> int: ...
+    @property
+    def pte(self) -> int: ...
+    @property
+    def flags(self) -> str:
+        """``rwxuagd`` with ``-`` for what is clear."""
+    @property
+    def note(self) -> str: ...
+
+class Translation:
+    """The whole walk for one address."""
+
+    @property
+    def ok(self) -> bool: ...
+    @property
+    def physical(self) -> int | None: ...
+    @property
+    def cause(self) -> int | None: ...
+    @property
+    def tval2(self) -> int: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def steps(self) -> list[Step]: ...
+
+class Hart:
+    """One hart; read and written while the system is paused."""
+
+    pc: int
+    privilege: int
+    """0 U, 1 S, 3 M."""
+    virtual: bool
+    instret: int
+    """Retired instructions, whatever the guest does with minstret."""
+
+    @property
+    def index(self) -> int: ...
+    @property
+    def id(self) -> int:
+        """mhartid."""
+    @property
+    def waiting(self) -> bool: ...
+    @property
+    def extensions(self) -> frozenset[str]: ...
+    @property
+    def last_trap(self) -> dict[str, Any] | None:
+        """cause, interrupt, epc, tval, tval2, tinst, to (``M``, ``HS``, ``VS``), gva."""
+    @property
+    def traps(self) -> int: ...
+    def x(self, number: int) -> int: ...
+    def set_x(self, number: int, value: int) -> None: ...
+    def f(self, number: int) -> int:
+        """Raw bits, NaN-boxed as the guest left them."""
+    def set_f(self, number: int, value: int) -> None: ...
+    def csr(self, address: int) -> int:
+        """As a debugger: no permission check, never the VS twin; KeyError when absent."""
+    def set_csr(self, address: int, value: int) -> None:
+        """The WARL rules decide what stays."""
+    def set_interrupt(self, number: int, level: bool) -> None: ...
+    def set_guest_interrupt(self, guest: int, level: bool) -> None: ...
+    def set_timer(self, deadline: int) -> None:
+        """mtimecmp: the machine timer interrupt is pending while time >= deadline."""
+    def translate(
+        self,
+        address: int,
+        access: str = "load",
+        privilege: int | None = None,
+        virtual: bool | None = None,
+    ) -> Translation:
+        """Without side effects; ``access`` is ``load``, ``store`` or ``fetch``."""
+    def read(self, address: int, size: int) -> bytes:
+        """Virtual memory as the hart sees it; ValueError when it faults."""
+    def write(self, address: int, data: bytes) -> None: ...
+    def step(self, count: int = 1) -> Exit:
+        """Execute instructions of this hart alone, wfi or not."""
+    def registers(self) -> dict[str, Any]:
+        """Everything, comparable with ``==``."""
+
+class System:
+    """Harts, RAM and device windows on one bus."""
+
+    time: int
+    """Ticks of the timebase."""
+
+    def __init__(self, timebase: int = 10_000_000, clock: str = "host") -> None: ...
+    @property
+    def harts(self) -> list[Hart]: ...
+    def add_ram(self, base: int, size: int) -> None:
+        """ValueError on overlap or when not made of whole 4 KiB pages."""
+    def add_device(
+        self,
+        name: str,
+        base: int,
+        size: int,
+        read: Callable[[int, int], int],
+        write: Callable[[int, int, int], None],
+    ) -> None:
+        """``read(offset, width)``, ``write(offset, width, value)``; widths 1, 2, 4, 8."""
+    def add_hart(self, id: int, extensions: Sequence[str], reset_pc: int = 0x1000) -> Hart:
+        """ValueError for unknown or impossible extensions."""
+    def read(self, address: int, size: int) -> bytes:
+        """Physical RAM; IndexError outside."""
+    def write(self, address: int, data: bytes) -> None: ...
+    def view(self, address: int, size: int) -> memoryview:
+        """Zero-copy and writable; the core does not see writes through it as stores."""
+    def watch_store(
+        self, address: int, size: int, callback: Callable[[int, int, int], None]
+    ) -> None:
+        """``callback(address, width, value)`` after each store into the range."""
+    def run(self, instructions: int | None = None) -> Exit:
+        """All harts by turns, without the GIL; sleeps while all wait."""
+    def pause(self) -> None:
+        """From any thread: ``run`` returns at an instruction boundary."""
+    def halt(self, code: int) -> None:
+        """From a device: ``run`` returns with ``halt`` and this detail."""
+    def reset(self) -> None:
+        """Harts to their reset state; RAM stays."""
+    def add_breakpoint(self, pc: int) -> None: ...
+    def remove_breakpoint(self, pc: int) -> None: ...
+    def add_watchpoint(self, address: int, size: int, kind: str) -> None:
+        """``kind`` is ``r``, ``w`` or ``rw``."""
+    def remove_watchpoint(self, address: int, size: int, kind: str) -> None: ...
+    def stop_on_traps(self, causes: set[int]) -> None:
+        """Interrupt causes with bit 63 set."""
+    def log_commits(self, path: str | None) -> None:
+        """Spike's ``--log-commits`` format; None ends the log."""
+    def stats(self) -> dict[str, Any]: ...
+
+class CsrField(TypedDict):
+    """Bits ``high`` to ``low`` of a CSR."""
+
+    name: str
+    high: int
+    low: int
+    kind: str
+
+class Csr(TypedDict):
+    """A row of the CSR table."""
+
+    name: str
+    address: int
+    extension: str
+    fields: list[CsrField]
+
+def instructions() -> list[dict[str, Any]]:
+    """name, mask, match, bits, format, need, flags of every 32-bit row."""
+
+def compressed() -> list[dict[str, Any]]:
+    """The 16-bit rows."""
+
+def csrs() -> list[Csr]:
+    """The CSR table."""
+
+def extensions() -> list[dict[str, Any]]:
+    """name, implies, meaning."""
+
+def decode(bits: int, extensions: Sequence[str] | None = None) -> dict[str, Any]:
+    """An instruction's row and operands."""
+
+def disassemble(bits: int, pc: int = 0) -> str:
+    """The core's own disassembler."""

@@ -1,0 +1,206 @@
+"""The command line: ``rvvm [options] [PROGRAM]`` and ``rvvm images ...``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+import rvvm
+from rvvm.py import options as known
+from rvvm.py.conformance import (
+    LIMIT_STATUS,
+    Signature,
+    attach_tohost,
+    check_writable,
+)
+from rvvm.py.errors import EXIT_STATUS, UserError
+from rvvm.py.machine import Machine
+from rvvm.py.monitor import Monitor, Next
+from rvvm.py.terminal import HELP, READER_GONE, Terminal
+from rvvm.py.until import Condition, instructions
+
+INTERRUPTED = 130  # the shell's 128 + SIGINT
+
+_EPILOG = """\b
+With nothing named, runs the packaged greeting on the packaged board.
+Keys: Ctrl-A x quits, Ctrl-A c opens the monitor, Ctrl-A h helps.
+Named images for --kernel, --bios and --initrd: see `rvvm images`.
+"""
+
+
+def _file(*names: str, help: str) -> Callable[[Any], Any]:
+    return click.option(*names, metavar="FILE", help=help)
+
+
+@click.command(epilog=_EPILOG, context_settings={"help_option_names": ["--help", "-h"]})
+@click.argument("program", required=False)
+@_file("--dtb", help="The board: devicetree source or blob.  [default: virt.dts]")
+@_file("--kernel", help="ELF, Linux Image, raw image, or a named image such as debian.")
+@_file("--bios", help="Firmware; `none` starts the kernel in M-mode.  [default: opensbi]")
+@_file("--initrd", help="Initial RAM disk; `none` for no default one.")
+@click.option("--append", metavar="TEXT", help="The kernel's command line.")
+@click.option("--memory", "-m", metavar="SIZE", help="RAM, such as 512M or 2G.")
+@click.option("--harts", "--smp", type=int, metavar="N", help="How many harts.")
+@click.option(
+    "--clock",
+    type=click.Choice(known.CLOCKS),
+    default="host",
+    show_default=True,
+    help="What time follows; `instructions` makes runs repeatable.",
+)
+@click.option(
+    "--accel",
+    default="auto",
+    show_default=True,
+    metavar="|".join(known.ACCELERATORS),
+    help="The engine.",
+)
+@_file("--signature", help="Write begin_signature..end_signature there at the end.")
+@click.option(
+    "--signature-granularity",
+    type=int,
+    default=4,
+    show_default=True,
+    metavar="N",
+    help="Bytes a line.",
+)
+@_file("--log-commits", help="Write a line for each retired instruction, as Spike does.")
+@click.option(
+    "--max-instructions",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help=f"End with status {LIMIT_STATUS} after N instructions.",
+)
+@click.option("--monitor", is_flag=True, help="Start in the monitor, before the first instruction.")
+@click.version_option(rvvm.__version__, prog_name="rvvm")
+def machine_command(
+    program: str | None,
+    signature: str | None,
+    signature_granularity: int,
+    log_commits: str | None,
+    max_instructions: int | None,
+    monitor: bool,
+    **options: Any,
+) -> int:
+    """Run a RISC-V machine. PROGRAM is a bare-metal ELF, as `--bios none --kernel PROGRAM`."""
+    if program is not None:
+        options |= _bare(program, options)
+    machine = Machine(**options)
+    attach_tohost(machine)
+    result = Signature.of(machine, Path(signature), signature_granularity) if signature else None
+    if log_commits:
+        check_writable(Path(log_commits), "--log-commits")
+        machine.system.log_commits(log_commits)
+    limit = instructions(max_instructions) if max_instructions is not None else None
+    status = Session(machine, limit).run(monitor)
+    if log_commits:
+        machine.system.log_commits(None)
+    if result:
+        result.write(machine)
+    return status
+
+
+def _bare(program: str, options: dict[str, Any]) -> dict[str, Any]:
+    if options["kernel"] is not None:
+        raise UserError(f"{program}: there is a --kernel already ({options['kernel']})")
+    path = known.find(program if "/" in program else f"./{program}", "program")
+    if not known.is_elf(path):
+        raise UserError(f"{program}: not an ELF; --kernel takes raw images")
+    bios = options["bios"] if options["bios"] is not None else known.NONE
+    return {"kernel": path, "bios": bios}
+
+
+class Session:
+    """A machine at a terminal: runs it, and does what is typed after Ctrl-A."""
+
+    def __init__(self, machine: Machine, limit: Condition | None) -> None:
+        self._machine = machine
+        self._limit = limit
+        self._command = ""
+        self._terminal = Terminal(machine.console, self._on_command)
+
+    def run(self, monitor: bool = False) -> int:
+        """Until the guest or the user ends it; the exit status."""
+        with self._terminal:
+            if monitor and self._monitor() is Next.QUIT:
+                return 0
+            while True:
+                stop = self._machine.run(until=self._limit)
+                if stop.reason == "halt":
+                    return _status(stop.detail)
+                if stop.reason == "until":
+                    return LIMIT_STATUS
+                if self._handle(self._command) is Next.QUIT:
+                    return 0
+
+    def _on_command(self, letter: str) -> None:
+        """On the reading thread: the machine pauses, and the main thread handles it."""
+        if letter == "h":
+            self._terminal.print(HELP)
+        elif letter in ("x", "c", READER_GONE):
+            if letter == "c":
+                self._terminal.pause_reading()
+            self._command = letter
+            self._machine.pause()
+
+    def _handle(self, command: str) -> Next:
+        self._command = ""
+        if command == "c":
+            return self._monitor()
+        return Next.QUIT if command in ("x", READER_GONE) else Next.CONTINUE
+
+    def _monitor(self) -> Next:
+        self._terminal.suspend()
+        print("\nThe machine is paused: help lists the commands, continue goes on.")
+        try:
+            return Monitor(self._machine).loop()
+        finally:
+            self._terminal.resume()
+
+
+def _status(code: int) -> int:
+    """A status the shell can hold, and that never turns a failure into success.
+
+    >>> _status(0), _status(3), _status(256)
+    (0, 3, 255)
+    """
+    return code if 0 <= code < 256 else 255
+
+
+def _run(arguments: Sequence[str]) -> int:
+    if arguments[:1] == ["images"]:
+        from rvvm.py.images.commands import group
+
+        command: click.Command = group
+        arguments = arguments[1:]
+    else:
+        command = machine_command
+    status = command.main(args=list(arguments), prog_name="rvvm", standalone_mode=False)
+    return status if isinstance(status, int) else 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The console script; every mistake of the user's is one line on stderr and status 2."""
+    try:
+        return _run(sys.argv[1:] if arguments is None else arguments)
+    except UserError as error:
+        return _complain(str(error))
+    except click.ClickException as error:
+        return _complain(error.format_message())
+    except click.Abort:
+        return INTERRUPTED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _complain(message: str) -> int:
+    print("rvvm:", " ".join(message.split()), file=sys.stderr)
+    return EXIT_STATUS
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

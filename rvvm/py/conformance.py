@@ -1,0 +1,99 @@
+"""The face that Spike's users and RISCOF-style suites know: tohost, signatures.
+
+Exit through ``tohost`` and the console calls are the HTIF device's; a program that has the symbol
+gets that device even on a board whose tree has no ``ucb,htif0``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rvvm.py.devices.htif import Htif
+from rvvm.py.errors import UserError
+from rvvm.py.host import SerialPort
+from rvvm.py.machine import Machine
+
+BEGIN, END = "begin_signature", "end_signature"
+GRANULARITIES = (1, 2, 4, 8, 16)
+LIMIT_STATUS = 124
+"""Exit status when --max-instructions ends the machine: timeout(1) ends so, too."""
+
+
+def attach_tohost(machine: Machine) -> Htif | None:
+    """Make the program's own ``tohost`` work, unless the board has an HTIF that already does."""
+    devices = machine.board.devices.values()
+    if "tohost" not in machine.symbols or any(isinstance(device, Htif) for device in devices):
+        return None
+    htif = Htif(machine.system, machine.halt, _OutputOnly(machine))
+    htif.attach_symbols(machine.symbols)
+    return htif
+
+
+class _OutputOnly(SerialPort):
+    """Prints on the console; what is typed there belongs to the board's own serial device."""
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__()
+        self._console = machine.console
+
+    def put(self, data: int, /) -> None:
+        self._console.put(data)
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Where the results lie, and how they are to be written."""
+
+    path: Path
+    start: int
+    end: int
+    granularity: int
+
+    @classmethod
+    def of(cls, machine: Machine, path: Path, granularity: int) -> Signature:
+        """UserError when the program has no signature or the file cannot be written."""
+        if granularity not in GRANULARITIES:
+            wanted = ", ".join(map(str, GRANULARITIES))
+            raise UserError(f"--signature-granularity {granularity}: expected one of {wanted}")
+        missing = [name for name in (BEGIN, END) if name not in machine.symbols]
+        if missing:
+            raise UserError(f"--signature: the program has no symbol {' and no '.join(missing)}")
+        start, end = machine.symbols[BEGIN], machine.symbols[END]
+        if end < start or not _in_ram(machine, start, end):
+            raise UserError(f"--signature: {BEGIN} {start:#x} to {END} {end:#x} is no RAM")
+        check_writable(path, "--signature")
+        return cls(path, start, end, granularity)
+
+    def write(self, machine: Machine) -> None:
+        """Write the file."""
+        text = signature_text(bytes(machine.memory[self.start : self.end]), self.granularity)
+        try:
+            self.path.write_text(text)
+        except OSError as error:
+            raise UserError(f"--signature: {self.path}: {error.strerror}") from None
+
+
+def signature_text(data: bytes, granularity: int) -> str:
+    """A line for each ``granularity`` bytes, most significant byte first, the last one padded.
+
+    >>> print(signature_text(bytes.fromhex("0100000002"), 4), end="")
+    00000001
+    00000002
+    """
+    padded = data.ljust(-(-len(data) // granularity) * granularity, b"\0")
+    pieces = (padded[at : at + granularity] for at in range(0, len(padded), granularity))
+    return "".join(piece[::-1].hex() + "\n" for piece in pieces)
+
+
+def check_writable(path: Path, option: str) -> None:
+    """UserError now rather than after the run."""
+    try:
+        with path.open("a"):
+            pass
+    except OSError as error:
+        raise UserError(f"{option}: {path}: {error.strerror}") from None
+
+
+def _in_ram(machine: Machine, start: int, end: int) -> bool:
+    return any(region.base <= start and end <= region.end for region in machine.board.memory)

@@ -1,0 +1,139 @@
+"""The machine's console: what the guest printed, and what it has yet to read."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from rvvm.py.engines.engine import ExitLike
+from rvvm.py.until import Condition, seconds
+
+if TYPE_CHECKING:
+    from rvvm.py.machine import Machine
+
+Listener = Callable[[bytes], None]
+
+
+class Console:
+    """Both ends of the machine's serial line: a ``Serial`` for the device, an API for the person.
+
+    Output is kept and told to ``listeners``; input waits until the device has room for it.
+    """
+
+    def __init__(self, machine: Machine) -> None:
+        self.listeners: list[Listener] = []
+        self.wake: Callable[[], None] = lambda: None
+        self._machine = machine
+        self._output = bytearray()
+        self._input = bytearray()
+        self._lock = threading.Lock()
+        self._cursor = 0
+
+    # The device's end.
+
+    def put(self, data: int, /) -> None:
+        """A byte from the guest."""
+        self._output.append(data)
+        piece = bytes((data,))
+        for listener in tuple(self.listeners):
+            listener(piece)
+
+    def take(self, room: int, /) -> bytes:
+        """At most ``room`` bytes for the guest, in order."""
+        with self._lock:
+            piece = bytes(self._input[:room])
+            del self._input[:room]
+        return piece
+
+    # The person's end.
+
+    def send(self, text: str | bytes) -> None:
+        """Type ``text``, from any thread: the guest reads it as fast as it likes while it runs."""
+        with self._lock:
+            self._input += text.encode() if isinstance(text, str) else text
+        self.wake()
+
+    @property
+    def pending(self) -> int:
+        """Bytes of input that the guest's serial device has not taken yet."""
+        return len(self._input)
+
+    @property
+    def text(self) -> str:
+        """Everything the guest has printed, as UTF-8."""
+        return self._output.decode(errors="replace")
+
+    def expect(self, pattern: str | re.Pattern[str], timeout: float = 60) -> str:
+        """Run until ``pattern`` is printed after the last match; the text from there to its end.
+
+        A str is looked for as it stands, a compiled pattern is searched. TimeoutError when it does
+        not come within ``timeout`` seconds, EOFError when the machine ends first.
+        """
+        compiled = _compile(pattern)
+        found = self._search(compiled)
+        if found is not None:
+            return found
+        stop = self._machine.run(until=Printed(self, compiled) | seconds(timeout))
+        found = self._search(compiled)
+        if found is not None:
+            return found
+        tail = bytes(self._output[-200:]).decode(errors="replace")
+        if stop.reason == "halt":
+            raise EOFError(f"the machine ended before {pattern!r}; the last it printed: {tail!r}")
+        raise TimeoutError(f"no {pattern!r} in {timeout} s; the last it printed: {tail!r}")
+
+    def unread(self) -> bytes:
+        """What was printed after the last match of ``expect``."""
+        return bytes(self._output[self._cursor :])
+
+    def _search(self, pattern: re.Pattern[bytes]) -> str | None:
+        unread = self.unread()
+        match = pattern.search(unread)
+        if match is None:
+            return None
+        self._cursor += match.end()
+        return unread[: match.end()].decode(errors="replace")
+
+    def __repr__(self) -> str:
+        return f"Console({len(self._output)} bytes printed, {self.pending} to read)"
+
+
+class Printed(Condition):
+    """True when the console's unread bytes match a pattern, which may span ``_WINDOW`` of them."""
+
+    _WINDOW = 4096
+
+    def __init__(self, console: Console, pattern: re.Pattern[bytes]) -> None:
+        self.console = console
+        self.pattern = pattern
+        self._found = False
+
+    def arm(self, machine: Machine) -> None:
+        self._found = False
+        self._stop_soon = machine.stop_soon
+        self._recent = self.console.unread()[-self._WINDOW :]
+        self.console.listeners.append(self._listen)
+
+    def disarm(self, machine: Machine) -> None:
+        self.console.listeners.remove(self._listen)
+
+    def _listen(self, data: bytes) -> None:
+        self._recent = (self._recent + data)[-self._WINDOW :]
+        if not self._found and self.pattern.search(self._recent):
+            self._found = True
+            self._stop_soon()
+
+    def met(self, machine: Machine, stop: ExitLike | None) -> Condition | None:
+        return self if self._found else None
+
+    def __repr__(self) -> str:
+        return f"printed({self.pattern.pattern!r})"
+
+
+def _compile(pattern: str | re.Pattern[str]) -> re.Pattern[bytes]:
+    """The pattern over bytes: the guest may print what is not UTF-8."""
+    if isinstance(pattern, str):
+        return re.compile(re.escape(pattern.encode()))
+    return re.compile(pattern.pattern.encode(), pattern.flags & ~re.UNICODE)

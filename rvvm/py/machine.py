@@ -1,0 +1,274 @@
+"""A machine: a board made from a devicetree, images in its RAM, and the loop that runs it."""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rvvm import _core
+from rvvm.py import boot, fdt
+from rvvm.py.board import Board, timebase
+from rvvm.py.completion import set_chosen, set_harts, set_memory
+from rvvm.py.console import Console
+from rvvm.py.engines.engine import ExitLike
+from rvvm.py.errors import UserError
+from rvvm.py.hart import Hart
+from rvvm.py.host import Clock, Host
+from rvvm.py.memory import Memory
+from rvvm.py.options import Options
+from rvvm.py.symbols import Symbols
+from rvvm.py.tree import Region, Tree
+from rvvm.py.until import Condition, seconds
+
+if TYPE_CHECKING:
+    from rvvm.py.engines.accelerator import Accelerator
+
+_SEED_BYTES = 64
+_FIXED_SEED = bytes(range(_SEED_BYTES))
+_FIXED_EPOCH = 1_700_000_000 * 10**9
+"""With --clock instructions everything a guest can read of the world outside is fixed."""
+_POLL = 1_000_000
+"""Instructions between looks at a counted clock's alarms."""
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Why ``run`` came back.
+
+    ``reason`` is ``halt`` (the guest ended the machine; ``detail`` is its exit status), ``until``
+    (``condition`` came true), ``pause`` (somebody asked), or ``breakpoint``, ``watchpoint``,
+    ``trap``, set by other means.
+    """
+
+    reason: str
+    hart: int = 0
+    detail: int = 0
+    condition: Condition | None = None
+
+    def __str__(self) -> str:
+        what = self.condition if self.condition is not None else f"{self.detail:#x}"
+        return f"{self.reason} {what} on hart {self.hart}"
+
+
+class Machine:
+    """A paused machine, ready to run. The options are those of the command line.
+
+    ``dtb`` is a .dts or .dtb file (default: the packaged virt board); ``kernel``, ``bios`` and
+    ``initrd`` are files or names of images (``debian``, ``opensbi``); with a kernel and no ``bios``
+    OpenSBI starts it, ``bios="none"`` starts it in M-mode. ``memory`` is a size (``"1G"``, or bytes
+    as an int), ``harts`` a number; without them the tree decides. ``clock="instructions"`` makes
+    runs repeatable. UserError when something is wrong with what is given.
+    """
+
+    def __init__(self, dtb: Any = None, **options: Any) -> None:
+        self.options = Options(dtb=dtb, **options)
+        self.options.check()
+        images = self.options.files()
+        self.tree = self._tree()
+        self.system = _core.System(timebase=timebase(self.tree), clock=self.options.clock)
+        self.console = Console(self)
+        self.board = self._make_board()
+        self.memory = Memory(self.system)
+        self.symbols = Symbols()
+        self.harts = [Hart(core, self.symbols) for core in self.system.harts]
+        self.status: int | None = None
+        self._paused = self._rebooting = False
+        self._breakpoints: Counter[int] = Counter()
+        self._trap_stops: Counter[int] = Counter()
+        self._plan = boot.make_plan(images, self.board.memory, self.harts[0].id)
+        self._finish_tree()
+        self.symbols.add(self._plan.symbols)
+        self.board.attach_symbols(self.symbols)
+        self._plan.apply(self.system)
+        self._accelerator = self._make_accelerator()
+
+    # Making it.
+
+    def _tree(self) -> Tree:
+        tree = fdt.load(self.options.board)
+        if (size := self.options.memory_bytes) is not None:
+            set_memory(tree, size)
+        if self.options.harts is not None:
+            set_harts(tree, self.options.harts)
+        return tree
+
+    def _make_board(self) -> Board:
+        host = Host(self.console, self._clock(), self.halt, self._reboot)
+        try:
+            return Board(self.tree, self.system, host)
+        except MemoryError:
+            raise UserError("this host has not enough memory for the board's RAM") from None
+
+    def _clock(self) -> Clock:
+        if self.options.clock == "host":
+            return Clock()
+        frequency = timebase(self.tree)
+        return Clock(lambda: _FIXED_EPOCH + self.system.time * 10**9 // frequency)
+
+    def _finish_tree(self) -> None:
+        """What a boot loader writes into /chosen, and the blob into RAM."""
+        initrd = self._plan.initrd
+        counted = self.options.clock == "instructions"
+        console = self.board.console_node()
+        set_chosen(
+            self.tree,
+            bootargs=self.options.bootargs,
+            initrd=Region(initrd[0], initrd[1] - initrd[0]) if initrd else None,
+            rng_seed=_FIXED_SEED if counted else secrets.token_bytes(_SEED_BYTES),
+            stdout_path=console.path if console and not self._has_stdout() else None,
+        )
+        self._plan.add_devicetree(fdt.to_dtb(self.tree))
+
+    def _has_stdout(self) -> bool:
+        chosen = self.tree.find("/chosen")
+        return chosen is not None and "stdout-path" in chosen
+
+    def _make_accelerator(self) -> Accelerator | None:
+        """None stands for the core itself."""
+        if self.options.accel != "unicorn":
+            return None
+        from rvvm.py.engines.accelerator import Accelerator
+
+        return Accelerator(self.system, self.board)
+
+    # Running it.
+
+    def run(self, until: Condition | None = None, timeout: float | None = None) -> Stop:
+        """Run until the guest ends, a condition comes true, or somebody pauses.
+
+        ``timeout`` is in seconds of the host's time; TimeoutError when it passes first. After the
+        guest has ended the machine, ``run`` returns at once: ``reset`` starts it anew.
+        """
+        if timeout is None:
+            return self._run(until)
+        limit = seconds(timeout)
+        stop = self._run(limit if until is None else until | limit)
+        if stop.condition is limit:
+            raise TimeoutError(f"{until} did not happen in {timeout:g} s")
+        return stop
+
+    def _run(self, until: Condition | None) -> Stop:
+        if self.status is not None:
+            return Stop("halt", detail=self.status)
+        if until is None:
+            return self._loop(None)
+        until.arm(self)
+        try:
+            return self._loop(until)
+        finally:
+            until.disarm(self)
+
+    def _loop(self, until: Condition | None) -> Stop:
+        """Call the core until an Exit of it means that the caller wants to know."""
+        exit: ExitLike | None = None
+        while True:
+            if until is not None and (condition := until.met(self, exit)) is not None:
+                return Stop("until", exit.hart if exit else 0, condition=condition)
+            exit = self._once(until.budget(self) if until is not None else None)
+            if (stop := self._judge(exit)) is not None:
+                return stop
+
+    def _once(self, budget: int | None) -> ExitLike:
+        if self.options.clock == "instructions" and self.board.host.clock.next_alarm is not None:
+            budget = _POLL if budget is None else min(budget, _POLL)
+            exit = self._engine_run(budget)
+            self.board.host.clock.poll()
+            return exit
+        return self._engine_run(budget)
+
+    def _engine_run(self, budget: int | None) -> ExitLike:
+        engine = self._accelerator or self.system
+        return engine.run(budget)
+
+    def _judge(self, exit: ExitLike) -> Stop | None:
+        """A Stop, or None for an Exit that only a condition or nobody is interested in."""
+        if self.status is not None or exit.reason == "halt":
+            self.status = exit.detail if self.status is None else self.status
+            return Stop("halt", exit.hart, self.status)
+        if self._rebooting:
+            self.reset()
+        elif self._paused:
+            self._paused = False
+            return Stop("pause", exit.hart)
+        elif exit.reason == "breakpoint" and not self._is_ours(exit):
+            return Stop("breakpoint", exit.hart, exit.detail)
+        elif exit.reason == "watchpoint":
+            return Stop("watchpoint", exit.hart, exit.detail)
+        return None
+
+    def _is_ours(self, exit: ExitLike) -> bool:
+        """Whether a condition set the breakpoint."""
+        return self.system.harts[exit.hart].pc in self._breakpoints
+
+    def pause(self) -> None:
+        """From any thread: ``run`` returns at the next instruction boundary."""
+        self._paused = True
+        self.stop_soon()
+
+    def stop_soon(self) -> None:
+        """Make the core come back, for ``run`` to look at its conditions."""
+        self.system.pause()
+        if self._accelerator is not None:
+            self._accelerator.pause()
+
+    def step(self, count: int = 1, hart: int = 0) -> ExitLike:
+        """Execute ``count`` instructions of one hart."""
+        return self.harts[hart].step(count)
+
+    def reset(self) -> None:
+        """As at power-on: images in RAM again, every device and hart in its reset state."""
+        self._rebooting = False
+        self.status = None
+        self.system.reset()
+        self.board.reset()
+        self._plan.apply(self.system)
+
+    def halt(self, code: int) -> None:
+        """End the machine with an exit status: what devices call when the guest asks for it."""
+        self.status = code
+        self.system.halt(code)
+        if self._accelerator is not None:
+            self._accelerator.pause()
+
+    def _reboot(self) -> None:
+        """A device restarts the machine: done by the loop, not under the device's feet."""
+        self._rebooting = True
+        self.stop_soon()
+
+    # Looking at it.
+
+    @property
+    def instret(self) -> int:
+        """Instructions retired by all harts since reset."""
+        return sum(hart.instret for hart in self.system.harts)
+
+    def address(self, where: int | str) -> int:
+        """A number as it is, or a symbol's address; KeyError when there is no such symbol."""
+        return self.symbols.address(where)
+
+    def add_breakpoint(self, address: int) -> None:
+        """Stop before the instruction there; nests."""
+        self._breakpoints[address] += 1
+        if self._breakpoints[address] == 1:
+            self.system.add_breakpoint(address)
+
+    def remove_breakpoint(self, address: int) -> None:
+        """Undo one ``add_breakpoint``."""
+        self._breakpoints[address] -= 1
+        if self._breakpoints[address] <= 0:
+            del self._breakpoints[address]
+            self.system.remove_breakpoint(address)
+
+    def stop_on_trap(self, cause: int, wanted: bool) -> None:
+        """Stop after a hart took this trap (bit 63 set for an interrupt); nests."""
+        self._trap_stops[cause] += 1 if wanted else -1
+        self._trap_stops = +self._trap_stops
+        self.system.stop_on_traps(set(self._trap_stops))
+
+    def __repr__(self) -> str:
+        modes = " ".join(hart.mode for hart in self.harts)
+        ram = sum(region.size for region in self.board.memory) >> 20
+        name = self.tree.root.string("model", str(self.options.board))
+        return f"Machine({name}: {len(self.harts)} harts ({modes}), {ram} MiB)"

@@ -1,0 +1,139 @@
+"""What may be asked of a machine, and what is meant when it is not said.
+
+The same names serve the command line (``--kernel``) and Python (``Machine(kernel=...)``).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rvvm.py import images
+from rvvm.py.boot import Images
+from rvvm.py.errors import UserError
+from rvvm.py.images.catalogue import ALIASES, IMAGES
+from rvvm.py.program import read_program
+from rvvm.py.resources import resource
+
+Clock = Literal["host", "instructions"]
+CLOCKS = ("host", "instructions")
+ACCELERATORS = ("auto", "interp", "unicorn")
+LATER_ACCELERATORS = ("jit", "kvm")
+FilePath = str | os.PathLike[str]
+
+NONE = "none"
+DEFAULT_BIOS = "opensbi"
+DEBIAN_INITRD = "busybox"
+DEBIAN_APPEND = "console=ttyS0 earlycon=sbi"
+_UNITS = {"": 1 << 20, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+@dataclass(frozen=True)
+class Options:
+    """One machine, as asked for. None means: the default, which ``files`` and the board know."""
+
+    dtb: FilePath | None = None
+    kernel: FilePath | None = None
+    bios: FilePath | None = None
+    initrd: FilePath | None = None
+    append: str | None = None
+    memory: str | int | None = None
+    harts: int | None = None
+    clock: str = "host"
+    accel: str = "auto"
+
+    def check(self) -> None:
+        """UserError for a value that can be judged without opening anything."""
+        if self.clock not in CLOCKS:
+            raise UserError(f"--clock {self.clock}: expected one of {', '.join(CLOCKS)}")
+        if self.accel in LATER_ACCELERATORS:
+            raise UserError(f"--accel {self.accel}: not in this version; use interp or auto")
+        if self.accel not in ACCELERATORS:
+            raise UserError(f"--accel {self.accel}: expected one of {', '.join(ACCELERATORS)}")
+        if self.initrd is not None and self.kernel is None:
+            raise UserError("--initrd: there is no --kernel that could use it")
+        if self.append is not None and self.kernel is None:
+            raise UserError("--append: there is no --kernel that could read it")
+        if self.bios == NONE and self.kernel is None:
+            raise UserError("--bios none: name the --kernel to start instead")
+
+    @property
+    def board(self) -> Path:
+        """The devicetree: the packaged ``virt.dts`` unless another is named."""
+        return Path(self.dtb) if self.dtb is not None else resource("devicetree/virt.dts")
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """RAM in bytes: an int as it is, a text as QEMU's users write it."""
+        return parse_size(self.memory) if isinstance(self.memory, str) else self.memory
+
+    @property
+    def bootargs(self) -> str | None:
+        """The kernel's command line."""
+        if self.append is None and self._is_debian:
+            return DEBIAN_APPEND
+        return self.append
+
+    @property
+    def _is_debian(self) -> bool:
+        return _image_name(self.kernel) == "debian"
+
+    def files(self) -> Images:
+        """The images to start, fetched when they are named ones that are not here yet."""
+        if self.kernel is None and self.bios is None:
+            return Images(kernel=resource("firmware/hello"))
+        bios, initrd = self.bios, self.initrd
+        if bios is None:
+            bios = DEFAULT_BIOS
+        if initrd is None and self._is_debian:
+            initrd = DEBIAN_INITRD
+        return Images(
+            bios=None if bios == NONE else find(bios, "--bios"),
+            kernel=find(self.kernel, "--kernel") if self.kernel is not None else None,
+            initrd=find(initrd, "--initrd") if initrd not in (None, NONE) else None,
+        )
+
+
+def parse_size(text: str) -> int:
+    """Bytes, from ``1G``, ``512M``, ``64K``; a bare number counts MiB, as QEMU's ``-m`` does.
+
+    >>> parse_size("1G"), parse_size("128"), parse_size("0x10M")
+    (1073741824, 134217728, 16777216)
+    """
+    match = re.fullmatch(r"(0x[0-9a-f]+|\d+(?:\.\d+)?)([KMGT]?)(?:i?B)?", text.strip(), re.I)
+    if match is None:
+        raise UserError(f"--memory {text}: expected a size such as 512M or 2G")
+    number, unit = match[1].lower(), _UNITS[match[2].upper()]
+    size = int(number, 16) * unit if number.startswith("0x") else int(float(number) * unit)
+    if size <= 0:
+        raise UserError(f"--memory {text}: a machine needs memory")
+    return size
+
+
+def _image_name(what: FilePath | None) -> str | None:
+    """The catalogue's name for ``what``, when it is a name and not a path."""
+    name = str(what)
+    name = ALIASES.get(name, name)
+    return name if name in {image.name for image in IMAGES} else None
+
+
+def find(what: FilePath, option: str) -> Path:
+    """The file of a named image, or the path itself; ``./debian`` is a file of that name."""
+    if name := _image_name(what):
+        return images.path(name)
+    path = Path(what)
+    if path.is_dir():
+        raise UserError(f"{option}: {path}: a directory, not a file")
+    if not path.exists():
+        known = ", ".join(image.name for image in IMAGES)
+        hint = "" if os.sep in str(what) else f" and no image of that name ({known})"
+        raise UserError(f"{option}: {path}: no such file{hint}")
+    return path
+
+
+def is_elf(path: FilePath) -> bool:
+    """Whether a file is an ELF that a machine can start; UserError when it is a bad one."""
+    return read_program(Path(path), "--kernel").kind == "elf"

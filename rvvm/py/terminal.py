@@ -1,0 +1,256 @@
+"""The host's terminal as the guest's: raw keys in, bytes out, and everything put back at the end.
+
+Keys after Ctrl-A are for the emulator, as in QEMU: x quits, c opens the monitor, h helps, and
+Ctrl-A again sends Ctrl-A. Input that is not a terminal is fed as the guest reads it; its end does
+not end the machine, and Ctrl-A means nothing in it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import select
+import signal
+import sys
+import termios
+import threading
+import time
+import tty
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any
+
+from rvvm.py.console import Console
+
+PREFIX = 0x01  # Ctrl-A
+HELP = (
+    "\r\nCtrl-A h    this help\r\nCtrl-A x    quit\r\nCtrl-A c    monitor\r\n"
+    "Ctrl-A Ctrl-A    send Ctrl-A (so does Ctrl-A a)\r\n"
+)
+READER_GONE = "gone"
+"""The command that stands for: nobody reads our output any more."""
+_CHUNK = 1024
+_GATHER = 0.01
+"""Seconds that output waits for more: a guest prints byte by byte."""
+_ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+
+
+class Terminated(SystemExit):
+    """A signal asked the process to end; the status is the shell's 128 + number."""
+
+
+class RawMode:
+    """A terminal without echo, lines and signals while entered; restored however the block ends.
+
+    Restoring is idempotent and also registered with atexit, so that an exit that runs no
+    ``finally`` of ours still gives the shell its terminal back.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._saved: list[Any] | None = None
+
+    def enter(self) -> None:
+        """Go raw; does nothing when the descriptor is no terminal or is raw already."""
+        if self._saved is not None or not os.isatty(self._descriptor):
+            return
+        self._saved = termios.tcgetattr(self._descriptor)
+        atexit.register(self.leave)
+        tty.setraw(self._descriptor, termios.TCSANOW)
+        # Output processing stays: messages of ours and of libraries end their lines with \n alone.
+        mode = termios.tcgetattr(self._descriptor)
+        mode[tty.OFLAG] |= termios.OPOST
+        termios.tcsetattr(self._descriptor, termios.TCSANOW, mode)
+
+    def leave(self) -> None:
+        """Put the saved mode back."""
+        if self._saved is not None:
+            saved, self._saved = self._saved, None
+            termios.tcsetattr(self._descriptor, termios.TCSANOW, saved)
+            atexit.unregister(self.leave)
+
+    def __enter__(self) -> RawMode:
+        self.enter()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.leave()
+
+
+class Keys:
+    """Splits typed bytes into what the guest gets and what Ctrl-A commands.
+
+    >>> commands = []
+    >>> keys = Keys(commands.append)
+    >>> keys.feed(b"ls\\x01"), keys.feed(b"x\\n"), keys.feed(b"\\x01\\x01"), commands
+    (b'ls', b'\\n', b'\\x01', ['x'])
+    """
+
+    def __init__(self, command: Callable[[str], None]) -> None:
+        self._command = command
+        self._prefixed = False
+
+    def feed(self, data: bytes) -> bytes:
+        """The bytes for the guest."""
+        out = bytearray()
+        for byte in data:
+            if self._prefixed:
+                self._prefixed = False
+                if byte in (PREFIX, ord("a")):
+                    out.append(PREFIX)
+                else:
+                    self._command(chr(byte))
+            elif byte == PREFIX:
+                self._prefixed = True
+            else:
+                out.append(byte)
+        return bytes(out)
+
+
+class Terminal:
+    """Joins a machine's console to stdin and stdout while entered.
+
+    ``on_command`` gets the letters typed after Ctrl-A, on the reading thread.
+    """
+
+    def __init__(self, console: Console, on_command: Callable[[str], None]) -> None:
+        self._console = console
+        self._input = _descriptor(sys.stdin)
+        self._output = _descriptor(sys.stdout)
+        self._raw = RawMode(self._input)
+        self._interactive = self._input >= 0 and os.isatty(self._input)
+        self._keys = Keys(on_command)
+        self._closing = threading.Event()
+        self._reading = threading.Event()
+        self._writer = _Writer(self._output, lambda: on_command(READER_GONE))
+        self._old_handlers: dict[int, Any] = {}
+
+    def __enter__(self) -> Terminal:
+        for number in _ENDING_SIGNALS:
+            self._old_handlers[number] = signal.signal(number, _terminate)
+        self._console.listeners.append(self._writer.put)
+        self._writer.start()
+        self.resume()
+        threading.Thread(target=self._read_all, name="rvvm-stdin", daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: object, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._closing.set()
+            self._console.listeners.remove(self._writer.put)
+            self._writer.close()
+        finally:
+            self._raw.leave()
+            for number, handler in self._old_handlers.items():
+                signal.signal(number, handler)
+
+    def suspend(self) -> None:
+        """Give the terminal to a person's own program (the monitor): cooked, and nobody reads."""
+        self._reading.clear()
+        self._writer.flush()
+        self._raw.leave()
+
+    def resume(self) -> None:
+        """Take it back."""
+        self._raw.enter()
+        self._reading.set()
+
+    def print(self, text: str) -> None:
+        """Say something between the guest's output."""
+        self._writer.put(text.encode())
+
+    def _read_all(self) -> None:
+        """The reading thread: until stdin ends or the terminal is closed."""
+        while not self._closing.is_set() and self._input >= 0:
+            self._reading.wait(0.1)
+            ready = self._reading.is_set() and select.select([self._input], [], [], 0.05)[0]
+            # The monitor may have begun while select waited; what is typed is then the monitor's.
+            if ready and self._reading.is_set() and not self._read():
+                return
+
+    def _read(self) -> bool:
+        try:
+            data = os.read(self._input, _CHUNK)
+        except OSError:  # the terminal hung up
+            return False
+        if not data:
+            return False
+        self._console.send(self._keys.feed(data) if self._interactive else data)
+        # Flow control: a pipe is read as fast as the guest reads; a person must reach Ctrl-A.
+        while not self._interactive and self._console.pending and not self._closing.wait(_GATHER):
+            pass
+        return True
+
+    def pause_reading(self) -> None:
+        """From the reading thread itself: read nothing more until ``resume``."""
+        self._reading.clear()
+
+
+class _Writer:
+    """Bytes to stdout from a thread of its own, gathered for a moment, in order."""
+
+    def __init__(self, descriptor: int, gone: Callable[[], None]) -> None:
+        self._descriptor = descriptor
+        self._gone = gone
+        self._buffer = bytearray()
+        self._lock = threading.Lock()
+        self._wanted = threading.Event()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="rvvm-stdout", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def put(self, data: bytes) -> None:
+        with self._lock:
+            self._buffer += data
+        if not self._wanted.is_set():
+            self._wanted.set()
+
+    def flush(self) -> None:
+        """Write what is gathered, now."""
+        with self._lock:
+            data = bytes(self._buffer)
+            self._buffer.clear()
+            if not _write_all(self._descriptor, data):
+                self._descriptor = -1
+                self._gone()
+
+    def close(self) -> None:
+        self._closed = True
+        self._wanted.set()
+        self._thread.join()
+        self.flush()
+
+    def _run(self) -> None:
+        while not self._closed:
+            self._wanted.wait()
+            time.sleep(_GATHER)
+            self._wanted.clear()
+            self.flush()
+
+
+def _write_all(descriptor: int, data: bytes) -> bool:
+    """All of it, also to a terminal in non-blocking mode; False when the reader has gone."""
+    while data and descriptor >= 0:
+        try:
+            data = data[os.write(descriptor, data) :]
+        except BlockingIOError:
+            select.select([], [descriptor], [])
+        except OSError:
+            return False
+    return True
+
+
+def _descriptor(stream: Any) -> int:
+    """The file descriptor of a standard stream, or -1 when it is closed or not a file."""
+    try:
+        return int(stream.fileno())
+    except (AttributeError, OSError, ValueError):
+        return -1
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise Terminated(128 + number)
