@@ -19,6 +19,6 @@ def resource(name: str) -> Path:
     'virt.dts'
     """
     for home in (PACKAGE, PACKAGE.parent):
-        if (home / name).exists():
+        if (home / name).is_file():
             return home / name
     raise FileNotFoundError(f"rvvm carries no {name}: looked in {PACKAGE} and {PACKAGE.parent}")
