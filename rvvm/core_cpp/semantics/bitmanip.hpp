@@ -128,7 +128,7 @@ template <class M> void packw(M& m, const Insn& i) {
 }
 
 // Exchange neighbouring groups of `width` bits; `low` marks the lower group of each pair.
-template <class U> U exchange(U a, unsigned width, u64 low) {
+template <class U> U exchange(U a, i32 width, u64 low) {
   return (srl(a, width) & low) | sll(a & low, width);
 }
 template <class M> void brev8(M& m, const Insn& i) {
