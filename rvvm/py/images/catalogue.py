@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from importlib import resources
 from pathlib import Path
 
 from rvvm.py.errors import UserError
 from rvvm.py.images import apt, cache, initramfs, unpack
+from rvvm.py.resources import PACKAGE
 
 KERNEL_PACKAGE = "linux-image-riscv64"
 OPENSBI = "usr/lib/riscv64-linux-gnu/opensbi/generic"
@@ -63,16 +63,15 @@ def _initramfs(packages: Packages, progress: bool) -> bytes:
 
 def guest_programs() -> dict[str, bytes]:
     """Those of GUEST_PROGRAMS that this installation has."""
-    built = resources.files("rvvm").joinpath("firmware")
-    found = {name: built.joinpath(name) for name in GUEST_PROGRAMS}
+    found = {name: PACKAGE / "firmware" / name for name in GUEST_PROGRAMS}
     return {name: file.read_bytes() for name, file in found.items() if file.is_file()}
 
 
 def _own_parts() -> dict[str, bytes]:
     """Everything of ours that shapes the initramfs: programs and this folder's sources."""
-    here = resources.files(__package__)
+    here = Path(__file__).parent
     names = ("cpio.py", "init.sh", "initramfs.py", "modules.py", "symbols.py")
-    return {name: here.joinpath(name).read_bytes() for name in names} | guest_programs()
+    return {name: (here / name).read_bytes() for name in names} | guest_programs()
 
 
 IMAGES = (

@@ -7,7 +7,7 @@ instructions for eight bytes, xz some hundred for each byte.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import resources
+from pathlib import Path
 
 from rvvm.py.images import cpio, modules, symbols
 
@@ -69,7 +69,7 @@ def build(
 
 def init_script() -> bytes:
     """The text of /init."""
-    return resources.files(__package__).joinpath("init.sh").read_bytes()
+    return Path(__file__).with_name("init.sh").read_bytes()
 
 
 def applets(busybox: bytes) -> list[str]:
