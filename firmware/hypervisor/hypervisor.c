@@ -177,8 +177,10 @@ static bool on_virtual_instruction(void)
 
 // --- The guest's SBI ---------------------------------------------------------------------------
 
-static struct sbi_result write_console(u64 length, u64 address)
+static struct sbi_result write_console(u64 function, u64 length, u64 address)
 {
+    if (function != SBI_CONSOLE_WRITE)
+        return (struct sbi_result){SBI_NOT_SUPPORTED, 0};
     if (!in_ram(address, length))
         return (struct sbi_result){SBI_INVALID_ADDRESS, 0};
     for (u64 index = 0; index < length; index++)
@@ -233,7 +235,7 @@ static bool on_ecall(void)
     struct sbi_result result = {SBI_NOT_SUPPORTED, 0};
     switch (a[7]) {
     case SBI_DEBUG_CONSOLE:
-        result = write_console(a[0], a[1]);
+        result = write_console(a[6], a[0], a[1]);
         break;
     case SBI_TIME:
         result = set_timer(a[0]);

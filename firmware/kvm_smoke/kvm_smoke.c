@@ -56,7 +56,7 @@ static void give_memory(int vm)
 static void set_register(int vcpu, uint64_t which, uint64_t value)
 {
     struct kvm_one_reg reg = {
-        .id = KVM_REG_RISCV | KVM_REG_SIZE_U64 | KVM_REG_RISCV_CORE | which,
+        .id = KVM_REG_RISCV | KVM_REG_SIZE_U64 | which,
         .addr = (u64)&value,
     };
     IOCTL(vcpu, KVM_SET_ONE_REG, &reg);
@@ -64,9 +64,10 @@ static void set_register(int vcpu, uint64_t which, uint64_t value)
 
 static void on_sbi(struct kvm_run *run)
 {
-    if (run->riscv_sbi.extension_id == SBI_LEGACY_PUTCHAR && printed_length + 1 < sizeof printed)
+    if (run->riscv_sbi.extension_id == SBI_DEBUG_CONSOLE &&
+        run->riscv_sbi.function_id == SBI_CONSOLE_WRITE_BYTE && printed_length + 1 < sizeof printed)
         printed[printed_length++] = (char)run->riscv_sbi.args[0];
-    run->riscv_sbi.ret[0] = 0;
+    run->riscv_sbi.ret[0] = SBI_SUCCESS;
 }
 
 static void on_mmio(struct kvm_run *run)
@@ -119,8 +120,10 @@ int main(void)
     give_memory(vm);
     int vcpu = (int)IOCTL(vm, KVM_CREATE_VCPU, 0);
     struct kvm_run *run = mapped((size_t)IOCTL(kvm, KVM_GET_VCPU_MMAP_SIZE, 0), MAP_SHARED, vcpu);
-    set_register(vcpu, KVM_REG_RISCV_CORE_REG(regs.pc), GUEST_MEMORY);
-    set_register(vcpu, KVM_REG_RISCV_CORE_REG(regs.a0), DEVICE);
+    set_register(vcpu, KVM_REG_RISCV_CORE | KVM_REG_RISCV_CORE_REG(regs.pc), GUEST_MEMORY);
+    set_register(vcpu, KVM_REG_RISCV_CORE | KVM_REG_RISCV_CORE_REG(regs.a0), DEVICE);
+    // Off unless asked for, because it is for us to answer.
+    set_register(vcpu, KVM_REG_RISCV_SBI_EXT | KVM_RISCV_SBI_EXT_DBCN, 1);
     run_guest(vcpu, run);
     print("  the guest printed: %s", printed);
     bool good = same_text(printed, "hello from VS-mode under KVM\n") && loads == 1 && stores == 1 &&

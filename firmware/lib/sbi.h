@@ -5,12 +5,13 @@
 #include "types.h"
 
 enum sbi_extension {
-    SBI_LEGACY_PUTCHAR = 0x01,
     SBI_TIME = 0x54494D45,
     SBI_SYSTEM_RESET = 0x53525354,
     SBI_DEBUG_CONSOLE = 0x4442434E,
     SBI_EXPERIMENT = 0x08000000,  // first of the numbers kept for experiments
 };
+
+enum sbi_debug_console_function { SBI_CONSOLE_WRITE = 0, SBI_CONSOLE_WRITE_BYTE = 2 };
 
 enum { SBI_SUCCESS = 0, SBI_NOT_SUPPORTED = -2, SBI_INVALID_ADDRESS = -5 };
 enum sbi_reset_reason { SBI_NO_REASON = 0, SBI_SYSTEM_FAILURE = 1 };

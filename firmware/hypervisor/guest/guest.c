@@ -24,7 +24,7 @@ static void say(const char *text)
     while (text[length])
         length++;
     // The text's address is physical, and RAM is mapped one to one.
-    sbi(SBI_DEBUG_CONSOLE, 0, length, (u64)text, 0);
+    sbi(SBI_DEBUG_CONSOLE, SBI_CONSOLE_WRITE, length, (u64)text, 0);
 }
 
 static void check(bool good, const char *what)
