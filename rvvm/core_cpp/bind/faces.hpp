@@ -1,0 +1,49 @@
+// What Python holds: a system, and harts that keep it alive.
+#pragma once
+#include <pybind11/functional.h>
+#include <pybind11/pybind11.h>
+
+#include <memory>
+#include <optional>
+
+#include "engine/system.hpp"
+
+namespace rvvm {
+
+// A System with the Python callables it calls and the error one of them may have left.
+struct SystemFace {
+  explicit SystemFace(Clock clock) : system{clock} {}
+
+  System system;
+  std::vector<pybind11::object> callables;  // devices and watches: visible to Python's garbage collector
+  std::optional<pybind11::error_already_set> error;
+  bool writable_view = false;  // somebody may write RAM behind the core's back
+
+  // Calls into Python from a running hart; an error stops the run, which raises it.
+  template <class Result, class... Args>
+  Result call(std::size_t callable, Result otherwise, Args... args) {
+    pybind11::gil_scoped_acquire gil;
+    if (error) return otherwise;
+    try {
+      pybind11::object result = callables[callable](args...);
+      if constexpr (std::is_same_v<Result, u64>) return pybind11::cast<u64>(result);
+    } catch (pybind11::error_already_set& e) {
+      error.emplace(std::move(e));
+    } catch (const pybind11::cast_error&) {
+      error.emplace(type_error());
+    }
+    if (error) system.halt(0);
+    return otherwise;
+  }
+  static pybind11::error_already_set type_error();
+  Exit finish(Exit exit);  // raises what a callable has raised
+};
+
+struct HartFace {
+  std::shared_ptr<SystemFace> owner;
+  unsigned index;
+  Cpu& cpu() const { return owner->system.hart(index); }
+  Hart& hart() const { return cpu().hart; }
+};
+
+}  // namespace rvvm

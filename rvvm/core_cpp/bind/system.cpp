@@ -1,0 +1,238 @@
+// The system as Python sees it.
+#include <pybind11/stl.h>
+
+#include "bind/faces.hpp"
+#include "engine/commit_log.hpp"
+
+namespace py = pybind11;
+
+namespace rvvm {
+
+py::error_already_set SystemFace::type_error() {
+  PyErr_SetString(PyExc_TypeError, "a device's read must return an integer from 0 to 2**64 - 1");
+  return py::error_already_set();
+}
+
+Exit SystemFace::finish(Exit exit) {
+  if (!error) return exit;
+  py::error_already_set raised = std::move(*error);
+  error.reset();
+  throw raised;
+}
+
+namespace {
+
+const char* reason_name(ExitReason reason) {
+  switch (reason) {
+    case ExitReason::budget: return "budget";
+    case ExitReason::wfi: return "wfi";
+    case ExitReason::halt: return "halt";
+    case ExitReason::breakpoint: return "breakpoint";
+    case ExitReason::watchpoint: return "watchpoint";
+    case ExitReason::trap: return "trap";
+    case ExitReason::pause: break;
+  }
+  return "pause";
+}
+
+std::shared_ptr<SystemFace> make_system(u64 timebase, const std::string& clock_name) {
+  if (timebase == 0) throw py::value_error("timebase is in ticks a second, at least 1");
+  if (clock_name != "host" && clock_name != "instructions")
+    throw py::value_error("clock is host or instructions, not " + clock_name);
+  Clock clock;
+  clock.frequency = timebase;
+  clock.by_instructions = clock_name == "instructions";
+  clock.instructions_per_tick = std::max<u64>(1, 1'000'000'000 / timebase);
+  if (!clock.by_instructions) clock.offset = 0 - clock.host_ticks();  // time starts at zero
+  return std::make_shared<SystemFace>(clock);
+}
+
+ExtSet extension_set(const std::vector<std::string>& names) {
+  ExtSet set;
+  for (const std::string& name : names) {
+    const auto extension = find_extension(name);
+    if (!extension) throw py::value_error("unknown extension " + name);
+    set.insert(*extension);
+  }
+  if (!set.has(Ext::I)) throw py::value_error("a hart needs the base instruction set i");
+  return closure(set);
+}
+
+HartFace add_hart(const std::shared_ptr<SystemFace>& f, u64 id, const std::vector<std::string>& extensions,
+                  u64 reset_pc) {
+  f->system.add_hart(id, extension_set(extensions), reset_pc);
+  return {f, f->system.harts() - 1};
+}
+
+void add_device(SystemFace& f, const std::string& name, u64 base, u64 size, py::object read, py::object write) {
+  const std::size_t reader = f.callables.size();
+  f.system.bus.add_device({name, base, size,
+                           [&f, reader](u64 offset, unsigned width) { return f.call<u64>(reader, 0, offset, width); },
+                           [&f, reader](u64 offset, unsigned width, u64 value) {
+                             f.call<int>(reader + 1, 0, offset, width, value);
+                           }});
+  f.callables.push_back(std::move(read));
+  f.callables.push_back(std::move(write));
+}
+
+void watch_store(SystemFace& f, u64 address, u64 size, py::object callback) {
+  const std::size_t index = f.callables.size();
+  f.callables.push_back(std::move(callback));
+  f.system.bus.watch_stores({address, size, [&f, index](u64 at, unsigned width, u64 value) {
+                               f.call<int>(index, 0, at, width, value);
+                             }});
+  f.system.observe();  // no cached translation may bypass the watch
+}
+
+[[noreturn]] void outside(u64 address, u64 size) {
+  throw py::index_error(py::str("{:#x}, {} bytes: not in one RAM").format(address, size).cast<std::string>());
+}
+
+py::bytes read_memory(SystemFace& f, u64 address, u64 size) {
+  const u8* host = f.system.bus.host(Hpa{address}, size);
+  if (!host) outside(address, size);
+  return py::bytes(reinterpret_cast<const char*>(host), size);
+}
+
+void write_memory(SystemFace& f, u64 address, const py::buffer& data) {
+  const py::buffer_info info = data.request();
+  const u64 size = info.size * info.itemsize;
+  if (!PyBuffer_IsContiguous(info.view(), 'C')) throw py::value_error("data must be contiguous");
+  if (!f.system.write(address, static_cast<const u8*>(info.ptr), size)) outside(address, size);
+}
+
+// Guest RAM as a buffer that keeps its system alive.
+struct RamView {
+  std::shared_ptr<SystemFace> owner;
+  u8* data;
+  u64 size;
+  bool writable;
+};
+
+py::memoryview view(const std::shared_ptr<SystemFace>& f, u64 address, u64 size, bool writable) {
+  u8* host = f->system.bus.host(Hpa{address}, size);
+  if (!host) outside(address, size);
+  f->writable_view |= writable;
+  return py::memoryview(py::cast(RamView{f, host, size, writable}));
+}
+
+Exit run(SystemFace& f, std::optional<u64> instructions) {
+  if (f.writable_view) f.system.forget_code();
+  auto signals = [&f] {
+    py::gil_scoped_acquire gil;
+    if (PyErr_CheckSignals() == 0) return true;
+    f.error.emplace();
+    return false;
+  };
+  Exit exit;
+  {
+    py::gil_scoped_release nogil;
+    exit = f.system.run(instructions.value_or(~u64{0}), signals);
+  }
+  return f.finish(exit);
+}
+
+Watchpoint watchpoint(u64 address, u64 size, const std::string& kind) {
+  if (kind != "r" && kind != "w" && kind != "rw") throw py::value_error("kind is r, w or rw, not " + kind);
+  return {address, size, kind[0] == 'r', kind.back() == 'w'};
+}
+
+template <class Change>
+void change_observers(SystemFace& f, Change change) {
+  change(f.system.observers);
+  f.system.observe();
+}
+
+void log_commits(SystemFace& f, const std::optional<std::string>& path) {
+  change_observers(f, [&](Observers& o) { o.log = path ? std::make_unique<CommitLog>(*path) : nullptr; });
+}
+
+std::vector<HartFace> harts(const std::shared_ptr<SystemFace>& f) {
+  std::vector<HartFace> list;
+  for (unsigned i = 0; i < f->system.harts(); ++i) list.push_back({f, i});
+  return list;
+}
+
+py::dict stats(SystemFace& f) {
+  const CodeCache::Stats code = f.system.code_stats();
+  u64 traps = 0, retired = 0;
+  for (unsigned i = 0; i < f.system.harts(); ++i) {
+    traps += f.system.hart(i).hart.traps;
+    retired += f.system.hart(i).hart.retired;
+  }
+  return py::dict(py::arg("instructions") = retired, py::arg("traps") = traps, py::arg("blocks") = code.blocks,
+                  py::arg("block_instructions") = code.instructions, py::arg("pages_dropped") = code.dropped);
+}
+
+// Devices usually refer back to the system: let the garbage collector see through the callables.
+int traverse(PyObject* self, visitproc visit, void* arg) {
+  Py_VISIT(Py_TYPE(self));
+  if (!py::detail::is_holder_constructed(self)) return 0;
+  auto& f = py::cast<SystemFace&>(py::handle(self));
+  for (const py::object& callable : f.callables) Py_VISIT(callable.ptr());
+  return 0;
+}
+int clear(PyObject* self) {
+  auto& f = py::cast<SystemFace&>(py::handle(self));
+  for (py::object& callable : f.callables) callable = py::none();
+  return 0;
+}
+
+}  // namespace
+
+void bind_system(py::module_& m) {
+  py::class_<Exit>(m, "Exit")
+      .def_property_readonly("reason", [](const Exit& e) { return reason_name(e.reason); })
+      .def_readonly("hart", &Exit::hart)
+      .def_readonly("detail", &Exit::detail)
+      .def("__repr__", [](const Exit& e) {
+        return py::str("Exit({!r}, hart={}, detail={:#x})").format(reason_name(e.reason), e.hart, e.detail);
+      });
+
+  py::class_<RamView>(m, "_RamView", py::buffer_protocol()).def_buffer([](RamView& v) {
+    return py::buffer_info(v.data, static_cast<py::ssize_t>(v.size), !v.writable);
+  });
+
+  auto collectable = py::custom_type_setup([](PyHeapTypeObject* heap_type) {
+    PyTypeObject* type = &heap_type->ht_type;
+    type->tp_flags |= Py_TPFLAGS_HAVE_GC;
+    type->tp_traverse = traverse;
+    type->tp_clear = clear;
+  });
+  py::class_<SystemFace, std::shared_ptr<SystemFace>>(m, "System", collectable)
+      .def(py::init(&make_system), py::arg("timebase") = 10'000'000, py::arg("clock") = "host")
+      .def_property_readonly("harts", &harts)
+      .def_property("time", [](SystemFace& f) { return f.system.time(); },
+                    [](SystemFace& f, u64 value) { f.system.set_time(value); })
+      .def("add_ram", [](SystemFace& f, u64 base, u64 size) { f.system.bus.add_ram(base, size); }, py::arg("base"),
+           py::arg("size"))
+      .def("add_device", &add_device, py::arg("name"), py::arg("base"), py::arg("size"), py::arg("read"),
+           py::arg("write"))
+      .def("add_hart", &add_hart, py::arg("id"), py::arg("extensions"), py::arg("reset_pc") = 0x1000)
+      .def("read", &read_memory, py::arg("address"), py::arg("size"))
+      .def("write", &write_memory, py::arg("address"), py::arg("data"))
+      .def("view", &view, py::arg("address"), py::arg("size"), py::arg("writable") = false)
+      .def("watch_store", &watch_store, py::arg("address"), py::arg("size"), py::arg("callback"))
+      .def("run", &run, py::arg("instructions") = py::none())
+      .def("pause", [](SystemFace& f) { f.system.pause(); })
+      .def("halt", [](SystemFace& f, u64 code) { f.system.halt(code); }, py::arg("code"))
+      .def("reset", [](SystemFace& f) { f.system.reset(); })
+      .def("add_breakpoint", [](SystemFace& f, u64 pc) {
+        change_observers(f, [pc](Observers& o) { o.breakpoints.insert(pc); });
+      }, py::arg("pc"))
+      .def("remove_breakpoint", [](SystemFace& f, u64 pc) {
+        change_observers(f, [pc](Observers& o) { o.breakpoints.erase(pc); });
+      }, py::arg("pc"))
+      .def("add_watchpoint", [](SystemFace& f, u64 address, u64 size, const std::string& kind) {
+        change_observers(f, [w = watchpoint(address, size, kind)](Observers& o) { o.watchpoints.insert(w); });
+      }, py::arg("address"), py::arg("size"), py::arg("kind"))
+      .def("remove_watchpoint", [](SystemFace& f, u64 address, u64 size, const std::string& kind) {
+        change_observers(f, [w = watchpoint(address, size, kind)](Observers& o) { o.watchpoints.erase(w); });
+      }, py::arg("address"), py::arg("size"), py::arg("kind"))
+      .def("stop_on_traps", [](SystemFace& f, const std::set<u64>& causes) { f.system.stop_on_traps(causes); },
+           py::arg("causes"))
+      .def("log_commits", &log_commits, py::arg("path"))
+      .def("stats", &stats);
+}
+
+}  // namespace rvvm

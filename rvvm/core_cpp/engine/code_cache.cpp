@@ -1,0 +1,88 @@
+#include "engine/code_cache.hpp"
+
+#include <cstring>
+
+#include "engine/handlers.hpp"
+
+namespace rvvm {
+
+namespace {
+
+bool ends_block(const Insn& insn) {
+  const Row& r = row(insn.op);
+  return insn.op == Op::illegal || (r.flags & (flag::jumps | flag::serial));
+}
+
+u32 fetch_bits(const u8* at, u64 room) {
+  u32 bits = 0;
+  std::memcpy(&bits, at, room < 4 ? room : 4);
+  return bits;
+}
+
+}  // namespace
+
+const Block* CodeCache::find(Hpa at) {
+  auto [entry, is_new] = pages_.try_emplace(at.value / page_size);
+  page_is_new_ = is_new;
+  if (is_new) entry->second = std::make_unique<Page>();
+  Page& page = *entry->second;
+  std::unique_ptr<Block>& block = page.blocks[(at.value & page_mask) / 2];
+  if (!block) block = build(at, page);
+  return block->count ? block.get() : nullptr;
+}
+
+std::unique_ptr<Block> CodeCache::build(Hpa at, Page& page) {
+  auto block = std::make_unique<Block>();
+  const u8* host = bus.host(at, 2);
+  const u64 start = at.value & page_mask;
+  u64 offset = start;
+  bus.ram(at)->flags(at) |= page_has_code;
+  while (offset < page_size && block->count < max_block) {
+    const u32 bits = fetch_bits(host + (offset - start), page_size - offset);
+    const unsigned length = length_of(bits);
+    if (offset + length > page_size) break;
+    const Insn insn = decode(bits, extensions);
+    block->steps.push_back({handler_of(insn.op), insn});
+    ++block->count;
+    offset += length;
+    if (ends_block(insn)) break;
+  }
+  for (u32 k = 0; k < block->count; ++k) block->steps[k].rest = block->count - 1 - k;
+  block->steps.push_back({run_next_block, {}});
+  block->steps.shrink_to_fit();
+  for (u64 line = start / 64; line * 64 < std::max(offset, start + 2); ++line) page.code_lines |= u64{1} << line;
+  steps_ += block->steps.size();
+  ++stats.blocks;
+  stats.instructions += block->count;
+  return block;
+}
+
+bool CodeCache::written(Hpa at, u64 size) {
+  bool any = false;
+  const u64 last = at.value + size - 1;
+  for (u64 number = at.value / page_size; number <= last / page_size; ++number) {
+    const auto page = pages_.find(number);
+    if (page == pages_.end()) continue;
+    const u64 first_line = number == at.value / page_size ? (at.value & page_mask) / 64 : 0;
+    const u64 last_line = number == last / page_size ? (last & page_mask) / 64 : lines - 1;
+    const u64 up_to_last = ~u64{0} >> (lines - 1 - last_line);
+    if (!(page->second->code_lines & up_to_last & (~u64{0} << first_line))) continue;
+    drop(page);
+    any = true;
+  }
+  return any;
+}
+
+void CodeCache::drop(std::unordered_map<u64, std::unique_ptr<Page>>::iterator page) {
+  for (const auto& block : page->second->blocks)
+    if (block) steps_ -= block->steps.size();
+  dropped_.push_back(std::move(page->second));
+  pages_.erase(page);
+  ++stats.dropped;
+}
+
+void CodeCache::clear() {
+  while (!pages_.empty()) drop(pages_.begin());
+}
+
+}  // namespace rvvm

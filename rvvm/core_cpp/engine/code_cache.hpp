@@ -1,0 +1,72 @@
+// Predecoded blocks of guest code by physical address, dropped when their bytes change.
+#pragma once
+#include <array>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "isa/decode.hpp"
+#include "memory/bus.hpp"
+
+namespace rvvm {
+
+struct Cpu;
+struct Step;
+
+// What executes one decoded instruction and goes on to the next; `left` is the budget after this block.
+using Handler = void (*)(Cpu& cpu, const Step* step, u64 pc, i64 left);
+
+struct Step {
+  Handler run = nullptr;
+  Insn insn;
+  u32 rest = 0;  // instructions of the block after this one
+};
+
+struct Block {
+  std::vector<Step> steps;  // ends with a step that goes on behind the block
+  u32 count = 0;            // instructions
+};
+
+class CodeCache {
+ public:
+  static constexpr unsigned max_block = 64;
+  static constexpr std::size_t max_steps = 2'000'000;  // about 64 MB
+
+  CodeCache(Bus& bus, ExtSet extensions) : bus{bus}, extensions{extensions} {}
+
+  // The block that starts here, made when there is none; nullptr when its first instruction crosses the page.
+  const Block* find(Hpa at);
+  // Whether the last find() was the first in its page: stores to the page must now be seen.
+  bool page_is_new() const { return page_is_new_; }
+  // Bytes of RAM have changed; true when blocks were dropped.
+  bool written(Hpa at, u64 size);
+  bool holds(Hpa at) const { return pages_.contains(at.value / page_size); }
+  void clear();
+  // Dropped blocks stay until no hart can be inside one.
+  void collect() { dropped_.clear(); }
+  bool full() const { return steps_ > max_steps; }
+
+  struct Stats {
+    u64 blocks = 0, instructions = 0, dropped = 0;
+  } stats;
+
+ private:
+  static constexpr unsigned lines = page_size / 64;
+  struct Page {
+    std::array<std::unique_ptr<Block>, page_size / 2> blocks;
+    u64 code_lines = 0;  // 64-byte lines that some block covers
+  };
+  static_assert(lines == 64);
+
+  std::unique_ptr<Block> build(Hpa at, Page& page);
+  void drop(std::unordered_map<u64, std::unique_ptr<Page>>::iterator page);
+
+  Bus& bus;
+  ExtSet extensions;
+  std::unordered_map<u64, std::unique_ptr<Page>> pages_;
+  std::vector<std::unique_ptr<Page>> dropped_;
+  std::size_t steps_ = 0;
+  bool page_is_new_ = false;
+};
+
+}  // namespace rvvm

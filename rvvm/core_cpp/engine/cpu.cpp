@@ -1,0 +1,62 @@
+#include "engine/cpu.hpp"
+
+#include "hart/csr_rules.hpp"
+#include "hart/trap.hpp"
+
+namespace rvvm {
+
+void Cpu::reset() {
+  hart.reset(reset_pc, hart_id);
+  mmu.clear();
+  take_pins();
+  settle();
+}
+
+void Cpu::take_pins() {
+  Wires now;
+  now.interrupts = pins.interrupts.load(std::memory_order_acquire);
+  now.guest_external = pins.guest_external.load(std::memory_order_acquire);
+  now.timer = pins.timer.load(std::memory_order_acquire);
+  if (now == hart.wires) return;
+  hart.wires = now;
+  hart.stale |= stale_interrupts;
+}
+
+void Cpu::settle() {
+  if (hart.stale & stale_pmp) mmu.refresh_pmp();
+  if (hart.stale & (stale_translation | stale_pmp)) mmu.refresh();
+  if (hart.stale & stale_interrupts)
+    if (next_interrupt(hart)) attention.store(true, std::memory_order_relaxed);
+  hart.stale = 0;
+  generation = mmu.exec->generation;
+  fp_on = fp_enabled(hart);
+  const u64 dirty = field::mstatus::FS.mask();
+  fp_dirty = (hart.csr.mstatus & dirty) == dirty && (!hart.mode.virt || (hart.csr.vsstatus & dirty) == dirty);
+  misaligned_pc = hart.has(Ext::Zca) ? 0 : 2;
+}
+
+void Cpu::code_changed() {
+  mmu.tlb.renew_generations();
+  generation = mmu.exec->generation;
+}
+
+void Cpu::enter_trap(const Trap& trap) {
+  take_trap(hart, trap);
+  settle();
+  if (!stop_causes) return;
+  const bool interrupt = trap.cause & interrupt_bit;
+  stopped_on_trap |= stop_causes[interrupt] >> (trap.cause & 63) & 1;
+}
+
+bool Cpu::attend() {
+  attention.store(false, std::memory_order_relaxed);
+  take_pins();
+  counters::note_overflows(hart);
+  if (hart.waiting && wakes(hart)) hart.waiting = false;
+  const auto number = next_interrupt(hart);
+  if (!number) return false;
+  enter_trap({.cause = interrupt_bit | *number});
+  return true;
+}
+
+}  // namespace rvvm

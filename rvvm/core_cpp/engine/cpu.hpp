@@ -1,0 +1,71 @@
+// A hart with all an engine needs to run it.
+#pragma once
+#include <atomic>
+
+#include "engine/code_cache.hpp"
+#include "engine/engine.hpp"
+#include "mmu/mmu.hpp"
+
+namespace rvvm {
+
+// A remembered way from a virtual pc to its block, valid in one generation of one context.
+struct JumpEntry {
+  u64 pc = 0;
+  u64 generation = 0;
+  const Step* steps = nullptr;
+  i64 count = 0;
+};
+
+// Wires as the outside sets them, from any thread; the hart takes them over between instructions.
+struct Pins {
+  std::atomic<u64> interrupts{0};
+  std::atomic<u64> guest_external{0};
+  std::atomic<u64> timer{~u64{0}};
+};
+
+struct Cpu {
+  static constexpr std::size_t jumps = 4096;
+
+  Cpu(Bus& bus, CodeWatcher& watcher, CodeCache& code, u64 hart_id, ExtSet extensions, u64 reset_pc,
+      const Clock& clock)
+      : mmu{hart, bus, watcher}, code{code}, hart_id{hart_id}, reset_pc{reset_pc} {
+    hart.extensions = extensions;
+    hart.clock = &clock;
+    reset();
+  }
+  Cpu(const Cpu&) = delete;
+
+  void reset();
+  void take_pins();    // pins to wires
+  void settle();       // bring everything derived from the state up to date
+  void code_changed(); // cached ways to code are void
+  void enter_trap(const Trap& trap);
+  // Between instructions: take over the pins, take a pending interrupt. True when one was taken.
+  bool attend();
+
+  JumpEntry& jump_at(u64 pc) { return jump_cache[(pc >> 1 ^ pc >> 13) % jumps]; }
+
+  Hart hart;
+  Mmu mmu;
+  CodeCache& code;
+  Pins pins;
+
+  std::atomic<bool> attention{true};  // something to look at before the next block
+  u64 generation = 0;                 // of the current fetch context
+  bool fp_on = false, fp_dirty = false;
+  u64 misaligned_pc = 0;              // bits a jump target must not have
+
+  u64 limit = 0;                      // `retired` when the budget is used up
+  i64 left = 0;                       // what handlers leave behind
+  const Step* next_step = nullptr;    // without tail calls: what to run next
+  const u64* stop_causes = nullptr;   // bit sets by cause: exceptions, interrupts; to stop on traps
+  bool stopped_on_trap = false;
+  u64 stopped_at = ~u64{0};            // breakpoint the last run ended at
+
+  std::array<JumpEntry, jumps> jump_cache{};
+  Step single[2];
+
+  u64 hart_id, reset_pc;
+};
+
+}  // namespace rvvm

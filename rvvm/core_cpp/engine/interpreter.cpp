@@ -1,0 +1,110 @@
+#include "engine/interpreter.hpp"
+
+#include <cstring>
+
+#include "engine/handlers.hpp"
+#include "hart/interrupts.hpp"
+
+namespace rvvm {
+
+namespace {
+
+// The instruction at pc, from one page or across two. False when the fetch traps.
+bool fetch_instruction(Cpu& cpu, u32& bits) {
+  const u64 pc = cpu.hart.pc;
+  auto half = [&](u64 address, u16& value) {
+    const auto at = cpu.mmu.fetch(address);
+    if (!at) return false;
+    std::memcpy(&value, cpu.mmu.bus.host(*at, 2), 2);
+    return true;
+  };
+  u16 low = 0, high = 0;
+  if (!half(pc, low)) return false;
+  bits = low;
+  if (length_of(low) == 2) return true;
+  // "xtval is the address of the portion of the instruction that caused the fault".
+  if (!half(pc + 2, high)) return false;
+  bits |= static_cast<u32>(high) << 16;
+  return true;
+}
+
+}  // namespace
+
+void Interpreter::execute(Cpu& cpu, const Step* step, i64 left) {
+  step->run(cpu, step, cpu.hart.pc, left);
+  while (cpu.next_step) cpu.next_step->run(cpu, cpu.next_step, cpu.hart.pc, cpu.left);
+}
+
+// One instruction outside blocks: it crosses a page, the budget is short, or somebody watches.
+void Interpreter::run_single(Cpu& cpu) {
+  Hart& h = cpu.hart;
+  cpu.limit = h.retired + 1;
+  u32 bits;
+  if (!fetch_instruction(cpu, bits)) return cpu.enter_trap(cpu.mmu.trap);
+  const Insn insn = decode(bits, h.extensions);
+  cpu.single[0] = {handler_of(insn.op), insn, 0};
+  cpu.single[1] = {leave, {}, 0};
+  execute(cpu, cpu.single, 0);
+  h.retired = cpu.limit - cpu.left;
+}
+
+// The block at pc, by physical address; remembered for the next jump here. nullptr: run a single instruction.
+const Block* Interpreter::find_block(Cpu& cpu, bool& trapped) {
+  const u64 pc = cpu.hart.pc;
+  const auto at = cpu.mmu.fetch(pc);
+  trapped = !at;
+  if (!at || !cpu.mmu.pmp.uniform(*at)) return nullptr;
+  const Block* block = cpu.code.find(*at);
+  if (cpu.code.page_is_new()) cpu.mmu.code.code_translated(*at);
+  if (block) cpu.jump_at(pc) = {pc, cpu.generation, block->steps.data(), block->count};
+  return block;
+}
+
+// Runs from pc on; false when the next instruction has to be run singly.
+bool Interpreter::run_block(Cpu& cpu, i64& left) {
+  Hart& h = cpu.hart;
+  const JumpEntry& e = cpu.jump_at(h.pc);
+  if (e.pc != h.pc || e.generation != cpu.generation) {
+    bool trapped;
+    if (!find_block(cpu, trapped)) {
+      if (!trapped) return false;
+      cpu.enter_trap(cpu.mmu.trap);
+      --left;
+      return true;
+    }
+  }
+  if (e.count > left) return false;
+  cpu.limit = h.retired + left;
+  execute(cpu, e.steps, left - e.count);
+  left = cpu.left;
+  h.retired = cpu.limit - left;
+  return true;
+}
+
+Exit Interpreter::run(Cpu& cpu, i64 budget, const std::atomic<bool>& stop) {
+  cpu.stopped_on_trap = false;
+  i64 left = budget;
+  while (left > 0) {
+    if (stop.load(std::memory_order_relaxed)) return {ExitReason::pause};
+    if (cpu.attention.load(std::memory_order_relaxed)) {
+      if (cpu.attend()) --left;
+      if (cpu.hart.waiting) return {ExitReason::wfi};
+    } else if (!run_block(cpu, left)) {
+      run_single(cpu);
+      --left;
+    }
+    if (cpu.stopped_on_trap) return {ExitReason::trap, 0, cpu.hart.last_trap.cause};
+  }
+  return {};
+}
+
+Exit Interpreter::step(Cpu& cpu) {
+  cpu.stopped_on_trap = false;
+  cpu.hart.waiting = false;
+  if (!cpu.attend()) run_single(cpu);
+  cpu.hart.waiting = false;
+  if (cpu.stopped_on_trap) return {ExitReason::trap, 0, cpu.hart.last_trap.cause};
+  return {};
+}
+
+}  // namespace rvvm

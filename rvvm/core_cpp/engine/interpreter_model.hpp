@@ -1,0 +1,233 @@
+// The model on which bodies interpret: values are integers, and what a body asks for happens at once.
+// Nothing here may let the address of a local escape: handlers end in tail calls.
+#pragma once
+#include "engine/cpu.hpp"
+#include "hart/csr_rules.hpp"
+#include "hart/trap.hpp"
+#include "semantics/float_evaluate.hpp"
+
+namespace rvvm {
+
+struct FpResult {
+  u64 value;
+  u8 flags;
+};
+
+template <class Tag>
+[[gnu::noinline]] FpResult fp_apply(u8 rm, u8 accrued, u64 a, u64 b, u64 c) {
+  fp::Env env{rm, 0};
+  const u64 value = fp::evaluate<Tag>(env, accrued, a, b, c);
+  return {value, env.flags};
+}
+
+class InterpreterModel {
+ public:
+  using U = u64;
+
+  InterpreterModel(Cpu& cpu, const Step* step, u64 pc, i64 left)
+      : cpu_{cpu}, step_{step}, pc_{pc}, next_{pc + step->insn.length}, left_{left} {}
+
+  // ---- State
+  U x(unsigned r) const { return cpu_.hart.x[r]; }
+  void x(unsigned r, U value) {
+    if (r) cpu_.hart.x[r] = value;
+  }
+  U f(unsigned r) const { return cpu_.hart.f[r]; }
+  void f(unsigned r, U value) {
+    cpu_.hart.f[r] = value;
+    touch_fp();
+  }
+  U pc() const { return pc_; }
+  U next_pc() const { return pc_ + step_->insn.length; }
+  Hart& hart() { return cpu_.hart; }
+  Mmu& mmu() { return cpu_.mmu; }
+  Cpu& cpu() { return cpu_; }
+
+  // ---- Control flow
+  void jump(U target) {
+    if (target & cpu_.misaligned_pc) [[unlikely]] return raise(Exception::instruction_misaligned, target);
+    next_ = target;
+  }
+  void branch(U condition, U target) {
+    if (condition) jump(target);
+  }
+  void jump_and_link(unsigned rd, U target) {
+    const U link = next_pc();
+    jump(target);
+    if (!trapped_) x(rd, link);
+  }
+
+  // ---- Memory
+  template <class T>
+  void load(unsigned rd, U address) {
+    std::make_unsigned_t<T> value;
+    if (!cpu_.mmu.load(address, value)) return fault();
+    x(rd, static_cast<U>(static_cast<i64>(static_cast<T>(value))));
+  }
+  template <class T>
+  void load_f(unsigned rd, U address) {
+    T value;
+    if (!cpu_.mmu.load(address, value)) return fault();
+    constexpr U box = sizeof(T) == 8 ? 0 : ~U{0} << (8 * sizeof(T) % 64);
+    f(rd, value | box);
+  }
+  template <class T>
+  void store(U address, U value) {
+    if (!cpu_.mmu.store(address, static_cast<T>(value))) fault();
+  }
+
+  template <class T>
+  void load_as(Mode mode, bool needs_execute, unsigned rd, U address) {
+    if (!cpu_.mmu.load_as(mode, needs_execute, address, sizeof(T))) return fault();
+    x(rd, static_cast<U>(static_cast<i64>(static_cast<T>(cpu_.mmu.loaded))));
+  }
+  template <class T>
+  void store_as(Mode mode, U address, U value) {
+    if (!cpu_.mmu.store_as(mode, address, sizeof(T), value)) fault();
+  }
+  void check_block(U address, u64 size) {
+    if (!cpu_.mmu.check_block(address, size)) fault();
+  }
+  void zero_block(U address, u64 size) {
+    if (!cpu_.mmu.zero_block(address, size)) fault();
+  }
+  void fence_translations(const FenceScope& scope) { cpu_.mmu.fence(scope); }
+
+  // ---- Atomics: harts take turns, so a plain read and write is atomic
+  template <class T, class Combine>
+  void amo(unsigned rd, U address, Combine combine) {
+    T* operand = atomic<T>(address, Access::store);
+    if (!operand) return fault();
+    const U old = static_cast<U>(static_cast<i64>(*operand));
+    write(operand, address, static_cast<T>(combine(old)));
+    x(rd, old);
+  }
+  template <class T>
+  void lr(unsigned rd, U address) {
+    const T* operand = atomic<T>(address, Access::load);
+    if (!operand) return fault();
+    const U value = static_cast<U>(static_cast<i64>(*operand));
+    cpu_.hart.reservation = {true, cpu_.mmu.operand_address().value, value, sizeof(T)};
+    x(rd, value);
+  }
+  template <class T>
+  void sc(unsigned rd, U address, U value) {
+    T* operand = atomic<T>(address, Access::store);
+    if (!operand) return fault();
+    Reservation& r = cpu_.hart.reservation;
+    // The reservation set is the operand of LR; a store by another hart shows in its value.
+    const bool holds = r.valid && r.address == cpu_.mmu.operand_address().value && r.width == sizeof(T) &&
+                       r.value == static_cast<U>(static_cast<i64>(*operand));
+    r.valid = false;  // "Regardless of success or failure, executing an SC invalidates any reservation"
+    if (holds) write(operand, address, static_cast<T>(value));
+    x(rd, !holds);
+  }
+  template <class T>
+  void cas(unsigned rd, U address, U value) {
+    T* operand = atomic<T>(address, Access::store);
+    if (!operand) return fault();
+    const T old = *operand;
+    if (old == static_cast<T>(x(rd))) write(operand, address, static_cast<T>(value));
+    x(rd, static_cast<U>(static_cast<i64>(old)));
+  }
+  // Zacas amocas.q: pairs r, r+1; the pair of x0 reads as zero and is not written.
+  void cas_pair(unsigned rd, U address, unsigned rs2) {
+    u8* operand = cpu_.mmu.atomic_operand(address, 16, Access::store);
+    if (!operand) return fault();
+    u64* words = reinterpret_cast<u64*>(operand);
+    const u64 low = words[0], high = words[1];
+    if (low == pair(rd, 0) && high == pair(rd, 1)) {
+      words[0] = pair(rs2, 0);
+      words[1] = pair(rs2, 1);
+      cpu_.mmu.atomic_written(address, 16, words[0]);
+    }
+    if (!rd) return;
+    x(rd, low);
+    x(rd + 1, high);
+  }
+
+  // ---- Floating point (the contract is in semantics/floating.hpp)
+  template <class Tag>
+  void fp(const Insn& i) {
+    u64& fcsr = cpu_.hart.csr.fcsr;
+    const u8 rm = Tag::rounds ? fp::resolve(i.rm, fcsr >> fcsr_frm_shift) : u8{fp::RNE};
+    if (fp::reserved(rm)) return illegal();
+    const FpResult r = fp_apply<Tag>(rm, fcsr & fcsr_flags, operand<Tag::from[0]>(i.rs1),
+                                     operand<Tag::from[1]>(i.rs2), operand<Tag::from[2]>(i.rs3));
+    if constexpr (Tag::to == fp::Operand::x) x(i.rd, r.value);
+    else f(i.rd, r.value);
+    if (r.flags & ~fcsr) {
+      fcsr |= r.flags;
+      touch_fp();
+    }
+  }
+
+  void wait() { cpu_.hart.waiting = true; }
+
+  // ---- Traps
+  void raise(const Trap& trap) {
+    cpu_.mmu.trap = trap;
+    trapped_ = true;
+  }
+  void raise(Exception cause, u64 tval) {
+    // Only an address is a guest's address; an instruction's bits are not.
+    const bool address = cause == Exception::instruction_misaligned || cause == Exception::breakpoint;
+    raise(Trap{.cause = code(cause), .tval = tval, .gva = address && cpu_.hart.mode.virt});
+  }
+  void illegal() { raise(Exception::illegal_instruction, step_->insn.bits); }
+  void virtual_instruction() { raise(Exception::virtual_instruction, step_->insn.bits); }
+  void fault() {  // of memory, in mmu().trap: tell the handler which instruction it was
+    note_transformed_instruction(cpu_, step_->insn);
+    trapped_ = true;
+  }
+  static void note_transformed_instruction(Cpu& cpu, const Insn& insn);
+
+  // ---- Around a serial row: its body sees the exact state, and the next instruction what it changed
+  void begin_serial() {
+    Hart& h = cpu_.hart;
+    h.pc = pc_;
+    h.retired = cpu_.limit - (left_ + 1);
+    h.retiring = 1;
+    cpu_.take_pins();
+  }
+  void end_serial() {
+    cpu_.hart.retiring = 0;
+    ++cpu_.hart.retired;
+    cpu_.settle();
+    if (cpu_.hart.waiting) cpu_.attention.store(true, std::memory_order_relaxed);
+  }
+
+  bool trapped() const { return trapped_; }
+  U next() const { return next_; }
+
+ private:
+  template <fp::Operand Kind>
+  U operand(unsigned r) const {
+    if constexpr (Kind == fp::Operand::x) return x(r);
+    else if constexpr (Kind == fp::Operand::none) return 0;
+    else return f(r);
+  }
+  template <class T>
+  T* atomic(U address, Access access) {
+    return reinterpret_cast<T*>(cpu_.mmu.atomic_operand(address, sizeof(T), access));
+  }
+  template <class T>
+  void write(T* operand, U address, T value) {
+    *operand = value;
+    cpu_.mmu.atomic_written(address, sizeof(T), static_cast<std::make_unsigned_t<T>>(value));
+  }
+  U pair(unsigned r, unsigned half) const { return r ? x(r + half) : 0; }
+  void touch_fp() {
+    if (cpu_.fp_dirty) [[likely]] return;
+    mark_fp_dirty(cpu_.hart);
+    cpu_.fp_dirty = true;
+  }
+
+  Cpu& cpu_;
+  const Step* step_;
+  U pc_, next_;
+  i64 left_;
+  bool trapped_ = false;
+};
+
+}  // namespace rvvm

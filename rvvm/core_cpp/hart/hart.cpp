@@ -1,0 +1,17 @@
+#include "hart/hart.hpp"
+
+namespace rvvm {
+
+// Privileged spec, "Reset": M-mode, MIE and MPRV clear; the rest we start from zero.
+void Hart::reset(u64 reset_pc, u64 hart_id) {
+  static_cast<HartState&>(*this) = HartState{};
+  pc = reset_pc;
+  csr.mhartid = hart_id;
+  turn_start = retiring = traps = 0;
+  last_trap = {};
+  hpm_active = false;
+  hpm_seen = {};
+  stale = stale_all;
+}
+
+}  // namespace rvvm

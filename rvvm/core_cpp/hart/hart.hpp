@@ -1,0 +1,54 @@
+// A hart: its architectural state, what it is made of, and what is derived from its state.
+#pragma once
+#include "hart/clock.hpp"
+#include "hart/state.hpp"
+#include "isa/extensions.hpp"
+
+namespace rvvm {
+
+// What a CSR write or a trap has made stale; the engine brings it up to date before the next instruction.
+enum Stale : u8 { stale_interrupts = 1, stale_translation = 2, stale_pmp = 4, stale_all = 7 };
+
+// A trap on its way: what the handler's CSRs will say.
+struct Trap {
+  u64 cause = 0;    // with interrupt_bit for an interrupt
+  u64 tval = 0;
+  u64 tval2 = 0;    // guest physical address >> 2, for mtval2 and htval
+  u64 tinst = 0;    // for mtinst and htinst
+  bool gva = false; // tval is a guest virtual address
+};
+
+enum class TrapTarget : u8 { machine, supervisor, guest };
+
+// The last trap taken, for whoever looks at the machine.
+struct TrapRecord : Trap {
+  u64 epc = 0;
+  TrapTarget to = TrapTarget::machine;
+};
+
+struct Hart : HartState {
+  ExtSet extensions;
+  const Clock* clock = nullptr;
+  u64 turn_start = 0;      // `retired` at the scheduler's last turn
+  u64 retiring = 0;        // 1 while an instruction executes that will count once it retires
+  u8 stale = stale_all;
+  u64 traps = 0;           // taken since reset
+  TrapRecord last_trap;
+  bool hpm_active = false;  // some hpmcounter counts: mode changes must be seen by it
+  std::array<u64, 32> hpm_seen{};  // counter values at the last look, to notice an overflow
+
+  bool has(Ext e) const { return extensions.has(e); }
+  u64 time() const { return clock->now(retired - turn_start); }
+  void reset(u64 reset_pc, u64 hart_id);
+};
+
+// Floating-point unit: off, or on; V=1 needs both status registers to agree (Privileged spec, "vsstatus").
+inline bool fp_enabled(const HartState& h) {
+  return field::mstatus::FS.get(h.csr.mstatus) && (!h.mode.virt || field::vsstatus::FS.get(h.csr.vsstatus));
+}
+inline void mark_fp_dirty(HartState& h) {
+  h.csr.mstatus |= field::mstatus::FS.mask();
+  if (h.mode.virt) h.csr.vsstatus |= field::vsstatus::FS.mask();
+}
+
+}  // namespace rvvm

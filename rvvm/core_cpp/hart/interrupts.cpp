@@ -1,0 +1,74 @@
+#include "hart/interrupts.hpp"
+
+#include <algorithm>
+
+#include "hart/csr_rules.hpp"
+
+namespace rvvm {
+
+namespace {
+
+bool reached(u64 now, u64 deadline) { return now >= deadline; }
+
+u64 timers(const Hart& h) {
+  const u64 now = h.time();
+  u64 pending = 0;
+  if (reached(now, h.wires.timer)) pending |= irq::MTI;
+  // Sstc: "stimecmp" and "vstimecmp" raise STIP and VSTIP while STCE is set.
+  if (stce(h) && reached(now, h.csr.stimecmp)) pending |= irq::STI;
+  if (vstce(h) && reached(now + h.csr.htimedelta, h.csr.vstimecmp)) pending |= irq::VSTI;
+  return pending;
+}
+
+u64 guest_external(const Hart& h) {
+  const u64 guest = field::hstatus::VGEIN.get(h.csr.hstatus);
+  u64 pending = h.wires.guest_external & h.csr.hgeie ? irq::SGEI : 0;
+  if (guest && (h.wires.guest_external >> guest & 1)) pending |= irq::VSEI;
+  return pending;
+}
+
+// Privileged spec, "Machine Interrupt Registers", decreasing priority; H chapter for SGEI and VS.
+constexpr unsigned priority[] = {11, 3, 7, 9, 1, 5, 12, 10, 2, 6, 13};
+
+std::optional<unsigned> highest(u64 pending) {
+  for (unsigned number : priority)
+    if (pending >> number & 1) return number;
+  return std::nullopt;
+}
+
+}  // namespace
+
+u64 pending_interrupts(const Hart& h) {
+  u64 software = h.csr.mip;
+  if (stce(h)) software &= ~irq::STI;  // then STIP is the comparator alone
+  u64 pending = software | h.wires.interrupts | timers(h);
+  if (h.has(Ext::H)) pending |= h.csr.hvip | guest_external(h);
+  return pending;
+}
+
+std::optional<unsigned> next_interrupt(const Hart& h) {
+  const u64 ready = pending_interrupts(h) & h.csr.mie;
+  if (!ready) return std::nullopt;
+  const u64 delegated = mideleg(h), to_guest = delegated & h.csr.hideleg;
+  const Mode mode = h.mode;
+  if (mode.privilege != Privilege::M || field::mstatus::MIE.get(h.csr.mstatus))
+    if (auto n = highest(ready & ~delegated)) return n;
+  if (mode.privilege == Privilege::M) return std::nullopt;
+  if (mode.virt || mode.privilege == Privilege::U || field::mstatus::SIE.get(h.csr.mstatus))
+    if (auto n = highest(ready & delegated & ~to_guest)) return n;
+  if (mode.virt && (mode.privilege == Privilege::U || field::vsstatus::SIE.get(h.csr.vsstatus)))
+    return highest(ready & to_guest);
+  return std::nullopt;
+}
+
+bool wakes(const Hart& h) { return (pending_interrupts(h) & h.csr.mie) != 0; }
+
+u64 next_deadline(const Hart& h) {
+  u64 deadline = h.wires.timer;
+  if (stce(h)) deadline = std::min(deadline, h.csr.stimecmp);
+  // A sum that is already past, or that wraps, is due as soon as time + htimedelta reaches it.
+  if (vstce(h)) deadline = std::min(deadline, h.csr.vstimecmp - h.csr.htimedelta);
+  return deadline;
+}
+
+}  // namespace rvvm

@@ -1,0 +1,19 @@
+// Pending interrupts, and which one a hart takes next.
+#pragma once
+#include <optional>
+
+#include "hart/hart.hpp"
+#include "isa/causes.hpp"
+
+namespace rvvm {
+
+// All of mip: software's bits, the wires, the timers, and what the hypervisor injects.
+u64 pending_interrupts(const Hart& h);
+// The interrupt to take now, as its number in mip; none when masked.
+std::optional<unsigned> next_interrupt(const Hart& h);
+// WFI and wrs wake on any pending and locally enabled interrupt, whatever the global enables say.
+bool wakes(const Hart& h);
+// The next value of `time` at which a timer of this hart fires (~0: never).
+u64 next_deadline(const Hart& h);
+
+}  // namespace rvvm

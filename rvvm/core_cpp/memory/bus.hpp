@@ -1,0 +1,81 @@
+// The physical address space: RAM regions and device windows. Overlap is an error at insertion.
+#pragma once
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "memory/address.hpp"
+
+namespace rvvm {
+
+// Why a page of RAM must not be written without asking.
+enum PageFlag : u8 {
+  page_has_code = 1,  // translated: a store may invalidate blocks
+  page_watched = 2,   // somebody wants to hear of stores
+};
+
+class Ram {
+ public:
+  Ram(u64 base, u64 size);
+  ~Ram();
+  Ram(const Ram&) = delete;
+  Ram& operator=(const Ram&) = delete;
+
+  u64 base() const { return base_; }
+  u64 size() const { return size_; }
+  u8* host() const { return host_; }
+  bool contains(Hpa address, u64 size) const {
+    return address.value >= base_ && size <= size_ && address.value - base_ <= size_ - size;
+  }
+  u8* at(Hpa address) const { return host_ + (address.value - base_); }
+  u8& flags(Hpa address) { return flags_[(address.value - base_) / page_size]; }
+
+ private:
+  u64 base_, size_;
+  u8* host_;
+  std::vector<u8> flags_;
+};
+
+// A device as the core sees it: two callables on (offset, width in bytes).
+struct DeviceWindow {
+  std::string name;
+  u64 base, size;
+  std::function<u64(u64 offset, unsigned width)> read;
+  std::function<void(u64 offset, unsigned width, u64 value)> write;
+  bool contains(Hpa address, u64 length) const {
+    return address.value >= base && length <= size && address.value - base <= size - length;
+  }
+};
+
+struct StoreWatch {
+  u64 base, size;
+  std::function<void(u64 address, unsigned width, u64 value)> notify;
+};
+
+class Bus {
+ public:
+  // Throw std::invalid_argument naming both regions on overlap, and on an empty or unaligned region.
+  void add_ram(u64 base, u64 size);
+  void add_device(DeviceWindow window);
+  void watch_stores(StoreWatch watch);
+
+  Ram* ram(Hpa address, u64 size = 1) const;
+  DeviceWindow* device(Hpa address, u64 size) const;
+  // Host memory behind [address, address + size), or nullptr when it is not all in one RAM.
+  u8* host(Hpa address, u64 size) const;
+  Hpa physical(const u8* host) const;  // the inverse, for an address in some RAM
+  void notify_watches(Hpa address, unsigned width, u64 value) const;
+
+  const std::vector<std::unique_ptr<Ram>>& rams() const { return rams_; }
+  const std::vector<std::unique_ptr<DeviceWindow>>& devices() const { return devices_; }
+
+ private:
+  void require_free(const std::string& name, u64 base, u64 size) const;
+
+  std::vector<std::unique_ptr<Ram>> rams_;
+  std::vector<std::unique_ptr<DeviceWindow>> devices_;
+  std::vector<StoreWatch> watches_;
+};
+
+}  // namespace rvvm

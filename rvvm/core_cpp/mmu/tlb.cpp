@@ -1,0 +1,97 @@
+#include "mmu/tlb.hpp"
+
+#include <algorithm>
+
+#include "hart/csr_rules.hpp"
+
+namespace rvvm {
+
+ContextKey ContextKey::of(const Hart& h, Mode mode) {
+  ContextKey key;
+  key.bits = mode.virt | static_cast<u32>(mode.privilege) << 1;
+  if (mode.privilege == Privilege::M) return key;
+  auto controls = [](u64 status, u64 envcfg) {
+    return static_cast<u32>((status >> 18 & 3) | (envcfg >> 61 & 3) << 2);  // SUM, MXR; ADUE, PBMTE
+  };
+  key.bits |= controls(h.csr.mstatus, menvcfg(h)) << 3;
+  key.root = mode.virt ? h.csr.vsatp : h.csr.satp;
+  if (mode.virt) {
+    key.bits |= controls(h.csr.vsstatus, henvcfg(h)) << 7;
+    key.guest_root = h.csr.hgatp;
+  }
+  return key;
+}
+
+u64 ContextKey::asid() const { return field::satp::ASID.get(root); }
+u64 ContextKey::vmid() const { return field::hgatp::VMID.get(guest_root); }
+
+void Context::note_span(u64 address, u64 span) {
+  if (span <= page_size) return;
+  const u64 first = span == ~u64{0} ? 0 : address & ~(span - 1);
+  large_first = std::min(large_first, first);
+  large_last = std::max(large_last, first + (span - 1));
+}
+
+void Context::clear() {
+  data.fill({});
+  fetch.fill({});
+  large_first = ~u64{0};
+  large_last = 0;
+}
+
+// A fence on one address drops the leaf that maps it: all its pages, where the leaf is large.
+void Context::clear_page(u64 address) {
+  const u64 page = address & ~page_mask;
+  if (page >= large_first && page <= large_last) return clear();
+  data_at(page) = {};
+  fetch_at(page) = {};
+}
+
+Tlb::Tlb() : contexts_(contexts) { clear(); }
+
+Context& Tlb::select(const ContextKey& key) {
+  Context* oldest = contexts_.data();
+  for (Context& c : contexts_) {
+    if (c.key == key && c.generation) {
+      c.used = ++clock_;
+      return c;
+    }
+    if (c.used < oldest->used) oldest = &c;
+  }
+  oldest->clear();
+  oldest->key = key;
+  oldest->generation = ++generation_;
+  oldest->used = ++clock_;
+  return *oldest;
+}
+
+void Tlb::fence(const FenceScope& scope) {
+  for (Context& c : contexts_) {
+    if (c.key.virt() != scope.virt) continue;
+    if (scope.virt && !scope.any_vmid && c.key.vmid() != scope.vmid) continue;
+    if (!scope.any_asid && c.key.asid() != scope.asid) continue;
+    if (scope.any_address) c.clear();
+    else c.clear_page(scope.address);
+    c.generation = ++generation_;
+  }
+}
+
+void Tlb::clear() {
+  for (Context& c : contexts_) {
+    c.clear();
+    c.generation = ++generation_;
+  }
+}
+
+void Tlb::renew_generations() {
+  for (Context& c : contexts_) c.generation = ++generation_;
+}
+
+void Tlb::forget_writable(const u8* host_page) {
+  const u64 page = reinterpret_cast<u64>(host_page);
+  for (Context& c : contexts_)
+    for (TlbEntry& e : c.data)
+      if (e.write != TlbEntry::never && e.write + e.host == page) e.write = TlbEntry::never;
+}
+
+}  // namespace rvvm

@@ -1,0 +1,73 @@
+// Translation caches: one context for each set of state that changes a translation, so that a trap, a
+// return, a SUM toggle or a process switch picks another context and flushes nothing.
+#pragma once
+#include <array>
+#include <vector>
+
+#include "hart/hart.hpp"
+#include "memory/address.hpp"
+
+namespace rvvm {
+
+// Everything that decides what a virtual address means.
+struct ContextKey {
+  u64 root = 0;        // satp, or vsatp when virtual; 0 in M-mode
+  u64 guest_root = 0;  // hgatp when virtual
+  u32 bits = 0;        // mode, SUM and MXR of both levels, ADUE and PBMTE of both levels
+  friend bool operator==(const ContextKey&, const ContextKey&) = default;
+
+  static ContextKey of(const Hart& h, Mode mode);
+  bool virt() const { return bits & 1; }
+  u64 asid() const;
+  u64 vmid() const;
+};
+
+struct TlbEntry {
+  static constexpr u64 never = ~u64{0};  // matches no page
+  u64 read = never, write = never;       // page address when that access is allowed
+  u64 host = 0;                          // host address minus guest address
+};
+struct FetchEntry {
+  u64 page = TlbEntry::never;
+  u64 physical = 0;
+};
+
+struct Context {
+  static constexpr std::size_t entries = 1024, fetch_entries = 256;
+  ContextKey key;
+  u64 generation = 0;  // of the code reached through it; never used twice on a hart
+  u64 used = 0;
+  u64 large_first = ~u64{0}, large_last = 0;  // addresses under leaves larger than a page
+  std::array<TlbEntry, entries> data;
+  std::array<FetchEntry, fetch_entries> fetch;
+
+  TlbEntry& data_at(u64 address) { return data[address / page_size % entries]; }
+  FetchEntry& fetch_at(u64 address) { return fetch[address / page_size % fetch_entries]; }
+  void note_span(u64 address, u64 span);
+  void clear();
+  void clear_page(u64 address);
+};
+
+// What a fence names; absent operands mean all.
+struct FenceScope {
+  bool virt = false;
+  bool any_address = true, any_asid = true, any_vmid = true;
+  u64 address = 0, asid = 0, vmid = 0;
+};
+
+class Tlb {
+ public:
+  static constexpr std::size_t contexts = 12;
+  Tlb();
+  Context& select(const ContextKey& key);  // the oldest one is reused when none has the key
+  void fence(const FenceScope& scope);
+  void clear();
+  void renew_generations();                // all cached ways to code are void
+  void forget_writable(const u8* host_page);
+
+ private:
+  std::vector<Context> contexts_;
+  u64 clock_ = 0, generation_ = 0;
+};
+
+}  // namespace rvvm

@@ -1,0 +1,161 @@
+#include "mmu/translate.hpp"
+
+#include <atomic>
+
+#include "hart/csr_rules.hpp"
+#include "hart/trap.hpp"
+
+namespace rvvm {
+
+namespace {
+
+// satp, vsatp and hgatp share MODE and PPN: 8, 9, 10 are three, four and five levels.
+Stage stage_of(const Hart& h, u64 root, u64 envcfg, bool guest) {
+  const u64 mode = field::satp::MODE.get(root);
+  return {.root = field::satp::PPN.get(root) << 12,
+          .levels = static_cast<u8>(mode ? mode - 5 : 0),
+          .guest = guest,
+          .hardware_ad = field::menvcfg::ADUE.get(envcfg) != 0,
+          .pbmt = field::menvcfg::PBMTE.get(envcfg) != 0,
+          .napot = h.has(Ext::Svnapot)};
+}
+
+// A translation under way: what all its parts need, and the trap that ends it.
+class Walker {
+ public:
+  Walker(const Hart& h, const Bus& bus, const Pmp& pmp, const Request& r) : h{h}, bus{bus}, pmp{pmp}, r{r} {}
+
+  Translation run() {
+    if (r.mode.virt) return two_stages();
+    if (r.mode.privilege == Privilege::M) return finish(r.address.value, ~u64{0});
+    Physical tables{*this, "S"};
+    const WalkResult w = walk(stage_of(h, h.csr.satp, menvcfg(h), false), r.address.value, rights(), tables);
+    if (w.outcome != WalkOutcome::ok) return stage_fault(w);
+    return finish(w.address, w.span);
+  }
+
+ private:
+  // Tables in physical memory: of the S-stage and of the G-stage.
+  struct Physical {
+    Walker& walker;
+    const char* name;
+    bool read(u64 at, unsigned level, u64& pte) { return walker.read_entry(name, at, at, level, pte); }
+    bool update(u64 at, u64 old, u64 pte) { return walker.update_entry(at, old, pte); }
+  };
+
+  // Tables in guest physical memory: reached through the G-stage ("Two-Stage Address Translation").
+  struct ThroughGuest {
+    Walker& walker;
+    bool read(u64 at, unsigned level, u64& pte) {
+      u64 physical;
+      return walker.g_stage(Gpa{at}, Access::load, pte_read, physical) &&
+             walker.read_entry("VS", at, physical, level, pte);
+    }
+    bool update(u64 at, u64 old, u64 pte) {
+      u64 physical;
+      return walker.g_stage(Gpa{at}, Access::store, pte_write, physical) &&
+             walker.update_entry(physical, old, pte);
+    }
+  };
+
+  // "Transformed Instruction or Pseudoinstruction for mtinst or htinst", RV64 rows.
+  static constexpr u64 pte_read = 0x3000, pte_write = 0x3020, explicit_access = 0;
+
+  Translation two_stages() {
+    ThroughGuest tables{*this};
+    const WalkResult w = walk(stage_of(h, h.csr.vsatp, henvcfg(h), false), r.address.value, rights(), tables);
+    if (w.outcome != WalkOutcome::ok) return stage_fault(w);
+    u64 physical;
+    result.guest_physical = Gpa{w.address};
+    if (!g_stage(Gpa{w.address}, r.access, explicit_access, physical)) return result;
+    return finish(physical, w.span);
+  }
+
+  // G-stage permissions are checked as for U-mode; HS-level MXR applies ("Guest-Page Faults").
+  bool g_stage(Gpa at, Access access, u64 pseudoinstruction, u64& physical) {
+    Physical tables{*this, "G"};
+    const bool implicit = pseudoinstruction != explicit_access;
+    const Rights as_user{.access = access, .user = true, .sum = false, .mxr = mstatus_mxr(),
+                         .needs_execute = !implicit && r.needs_execute};
+    const WalkResult w = walk(stage_of(h, h.csr.hgatp, menvcfg(h), true), at.value, as_user, tables);
+    physical = w.address;
+    if (w.outcome == WalkOutcome::ok) return true;
+    if (w.outcome == WalkOutcome::page_fault) {
+      fail(faults_of(r.access).guest_page_fault, w.why);
+      result.trap.tval2 = at.value >> 2;
+      result.trap.tinst = pseudoinstruction;
+    }
+    return false;
+  }
+
+  Rights rights() const {
+    const bool user = r.mode.privilege == Privilege::U;
+    const u64 status = r.mode.virt ? h.csr.vsstatus : h.csr.mstatus;
+    return {.access = r.access, .user = user, .sum = field::sstatus::SUM.get(status) != 0,
+            .mxr = mstatus_mxr() || field::sstatus::MXR.get(status), .needs_execute = r.needs_execute};
+  }
+  bool mstatus_mxr() const { return field::mstatus::MXR.get(h.csr.mstatus); }
+
+  // Table accesses are S-mode accesses to memory; one that PMP or the bus refuses is an access fault.
+  bool read_entry(const char* stage, u64 at, u64 physical, unsigned level, u64& pte) {
+    const u8* host = reach(physical, Access::load);
+    if (!host) return false;
+    pte = std::atomic_ref(*reinterpret_cast<u64*>(const_cast<u8*>(host))).load(std::memory_order_relaxed);
+    if (r.trace) r.trace->push_back({stage, static_cast<u8>(level), at, physical, pte});
+    return true;
+  }
+  bool update_entry(u64 physical, u64 old, u64 pte) {
+    u8* host = reach(physical, Access::store);
+    if (!host) return false;
+    if (r.probe) return true;
+    // A lost race is as good as done: the next access walks again.
+    std::atomic_ref(*reinterpret_cast<u64*>(host)).compare_exchange_strong(old, pte);
+    bus.notify_watches(Hpa{physical}, 8, pte);
+    return true;
+  }
+  u8* reach(u64 physical, Access access) {
+    u8* host = pmp.allows(Hpa{physical}, 8, access, Privilege::S) ? bus.host(Hpa{physical}, 8) : nullptr;
+    if (!host) fail(faults_of(r.access).access_fault, "page table is not accessible memory");
+    return host;
+  }
+
+  Translation stage_fault(const WalkResult& w) {
+    if (w.outcome == WalkOutcome::page_fault) fail(faults_of(r.access).page_fault, w.why);
+    return result;
+  }
+
+  Translation finish(u64 physical, u64 span) {
+    result.physical = Hpa{physical};
+    result.span = span;
+    result.ok = pmp.allows(result.physical, r.size, r.access, r.mode.privilege);
+    if (!result.ok) fail(faults_of(r.access).access_fault, "PMP");
+    return result;
+  }
+
+  void fail(Exception cause, const char* why) {
+    result.ok = false;
+    result.why = why;
+    result.trap = {.cause = code(cause), .tval = r.address.value, .gva = r.mode.virt};
+  }
+
+  const Hart& h;
+  const Bus& bus;
+  const Pmp& pmp;
+  const Request& r;
+  Translation result;
+};
+
+}  // namespace
+
+Translation translate(const Hart& h, const Bus& bus, const Pmp& pmp, const Request& request) {
+  return Walker{h, bus, pmp, request}.run();
+}
+
+Mode data_mode(const HartState& h) {
+  using namespace field::mstatus;
+  if (h.mode.privilege != Privilege::M || !MPRV.get(h.csr.mstatus)) return h.mode;
+  const auto privilege = static_cast<Privilege>(MPP.get(h.csr.mstatus));
+  return {privilege, privilege != Privilege::M && MPV.get(h.csr.mstatus) != 0};
+}
+
+}  // namespace rvvm

@@ -1,0 +1,49 @@
+// Unprivileged ISA, Zicsr.
+#pragma once
+#include "hart/csr_file.hpp"
+#include "hart/csr_rules.hpp"
+#include "isa/decode.hpp"
+
+namespace rvvm {
+
+enum class CsrChange : u8 { replace, set, clear };
+
+constexpr u64 changed(u64 old, u64 operand, CsrChange change) {
+  switch (change) {
+    case CsrChange::replace: return operand;
+    case CsrChange::set: return old | operand;
+    case CsrChange::clear: break;
+  }
+  return old & ~operand;
+}
+
+// "mip": a read-modify-write of SEIP starts from the software bit alone, not from the wire.
+inline u64 modifiable(const Hart& h, const CsrRow& row, u64 value) {
+  return row.csr == Csr::mip ? merge(value, h.csr.mip, irq::SEI) : value;
+}
+
+// `writes`: csrrs and csrrc with x0 or 0 do not write at all, so that read-only CSRs can be read.
+template <class M>
+void access_csr(M& m, const Insn& i, u64 operand, CsrChange change, bool writes) {
+  Hart& h = m.hart();
+  const CsrRow* row = find_csr(h, i.imm & 0xfff);
+  if (!row) return m.illegal();
+  switch (check_csr_access(h, *row, writes)) {
+    case Verdict::illegal_instruction: return m.illegal();
+    case Verdict::virtual_instruction: return m.virtual_instruction();
+    case Verdict::allowed: break;
+  }
+  if (h.mode.virt) row = find_csr(h, vs_twin(row->address));
+  const u64 old = read_csr(h, *row);
+  if (writes) write_csr(h, *row, changed(modifiable(h, *row, old), operand, change));
+  m.x(i.rd, old);
+}
+
+template <class M> void csrrw(M& m, const Insn& i) { access_csr(m, i, m.x(i.rs1), CsrChange::replace, true); }
+template <class M> void csrrs(M& m, const Insn& i) { access_csr(m, i, m.x(i.rs1), CsrChange::set, i.rs1 != 0); }
+template <class M> void csrrc(M& m, const Insn& i) { access_csr(m, i, m.x(i.rs1), CsrChange::clear, i.rs1 != 0); }
+template <class M> void csrrwi(M& m, const Insn& i) { access_csr(m, i, i.rs1, CsrChange::replace, true); }
+template <class M> void csrrsi(M& m, const Insn& i) { access_csr(m, i, i.rs1, CsrChange::set, i.rs1 != 0); }
+template <class M> void csrrci(M& m, const Insn& i) { access_csr(m, i, i.rs1, CsrChange::clear, i.rs1 != 0); }
+
+}  // namespace rvvm
