@@ -1,0 +1,134 @@
+"""What a device may ask of the host: a serial line, the time of day, to stop or restart."""
+
+from __future__ import annotations
+
+import heapq
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, Protocol
+
+
+class Serial(Protocol):
+    """The host's end of a serial line. The device sets ``wake``, to be called when there is input;
+    the board sees to it that it then holds the device lock."""
+
+    wake: Callable[[], None]
+
+    def put(self, data: int, /) -> None:
+        """A byte from the guest."""
+
+    def take(self, room: int, /) -> bytes:
+        """At most ``room`` bytes for the guest, in order."""
+
+
+class SerialPort:
+    """A serial line with nobody in particular at the other end.
+
+    >>> port = SerialPort()
+    >>> port.put(0x68); port.send(b"input"); (port.output, port.take(2), port.take(9))
+    (bytearray(b'h'), b'in', b'put')
+    """
+
+    def __init__(self) -> None:
+        self.output = bytearray()
+        self.wake: Callable[[], None] = lambda: None
+        self._input = bytearray()
+
+    def put(self, data: int, /) -> None:
+        """A byte from the guest."""
+        self.output.append(data)
+
+    def take(self, room: int, /) -> bytes:
+        """At most ``room`` bytes for the guest, in order."""
+        piece = bytes(self._input[:room])
+        del self._input[:room]
+        return piece
+
+    def send(self, data: bytes) -> None:
+        """Input for the guest; it waits here until the device has room."""
+        self._input += data
+        self.wake()
+
+
+class Alarm:
+    """A callback at a moment of the clock."""
+
+    __slots__ = ("callback", "when")
+
+    def __init__(self, when: int, callback: Callable[[], None]) -> None:
+        self.when = when
+        self.callback: Callable[[], None] | None = callback
+
+    def cancel(self) -> None:
+        """It will not ring."""
+        self.callback = None
+
+
+class Clock:
+    """The time of day in nanoseconds since 1970, and the alarms devices set.
+
+    With a ``source`` of its own (a machine that counts instructions) the machine calls ``poll`` now
+    and then. Without one this is the host's clock, and a thread rings the alarms.
+    """
+
+    def __init__(self, source: Callable[[], int] | None = None) -> None:
+        self.lock: AbstractContextManager[Any] = threading.RLock()
+        self._source = source
+        self._alarms: list[tuple[int, int, Alarm]] = []
+        self._order = count()
+        self._timer: threading.Timer | None = None
+
+    def now(self) -> int:
+        """Nanoseconds since 1970."""
+        return time.time_ns() if self._source is None else self._source()
+
+    def call_at(self, when: int, callback: Callable[[], None]) -> Alarm:
+        """Call back, under the device lock, once ``now()`` has reached ``when``."""
+        alarm = Alarm(when, callback)
+        heapq.heappush(self._alarms, (when, next(self._order), alarm))
+        self._start_timer()
+        return alarm
+
+    @property
+    def next_alarm(self) -> int | None:
+        """When the next alarm is due."""
+        return self._alarms[0][0] if self._alarms else None
+
+    def poll(self) -> None:
+        """Ring every alarm that is due."""
+        with self.lock:
+            now = self.now()
+            while self._alarms and self._alarms[0][0] <= now:
+                alarm = heapq.heappop(self._alarms)[2]
+                if alarm.callback is not None:
+                    alarm.callback()
+            self._start_timer()
+
+    def _start_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._source is None and self._alarms:
+            # A timer thread cannot wait for years, and need not: poll() starts the next one.
+            seconds = min(max(0, self._alarms[0][0] - self.now()) / 1e9, 86400.0)
+            self._timer = threading.Timer(seconds, self.poll)
+            self._timer.daemon = True
+            self._timer.start()
+
+
+@dataclass
+class Host:
+    """The host's side of a board. What is left out is filled in by the board.
+
+    ``halt(code)`` stops the machine with an exit status; ``reboot()`` asks for a restart;
+    ``serial`` is the line of the console (``/chosen/stdout-path``).
+    """
+
+    serial: Serial = field(default_factory=SerialPort)
+    clock: Clock = field(default_factory=Clock)
+    halt: Callable[[int], None] | None = None
+    reboot: Callable[[], None] | None = None

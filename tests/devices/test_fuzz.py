@@ -1,0 +1,76 @@
+"""No access of any width at any offset makes a device raise, or answer what does not fit."""
+
+from __future__ import annotations
+
+import random
+import time
+
+import pytest
+
+from board.fake_core import FakeHart, FakeSystem
+from devices.access import Guest
+from rvvm.py.devices.clint import Clint
+from rvvm.py.devices.device import Device, Target
+from rvvm.py.devices.goldfish_rtc import GoldfishRtc
+from rvvm.py.devices.htif import Htif
+from rvvm.py.devices.plic import Plic
+from rvvm.py.devices.sifive_test import SifiveTest
+from rvvm.py.devices.syscon import Syscon
+from rvvm.py.devices.uart import Uart
+from rvvm.py.host import Clock
+
+SYSTEM = FakeSystem()
+HARTS = [FakeHart(0, "i"), FakeHart(1, "i")]
+DEVICES = {
+    "uart": (lambda: Uart(), 0x100),
+    "uart, reg-shift 2": (lambda: Uart(shift=2), 0x100),
+    "plic": (lambda: Plic(95, 4), 0x60_0000),
+    "clint": (lambda: Clint(SYSTEM, [Target(h, n) for h in HARTS for n in (3, 7)]), 0x1_0000),
+    "syscon": (lambda: Syscon(4), 0x1000),
+    "test": (lambda: SifiveTest(lambda code: None, lambda: None), 0x1000),
+    "rtc": (lambda: GoldfishRtc(Clock(lambda: 10**18)), 0x1000),
+    "htif": (lambda: Htif(SYSTEM, lambda code: None), 0x10),
+}
+
+
+@pytest.mark.parametrize("name", DEVICES)
+@pytest.mark.parametrize("seed", range(2))
+def test_random_accesses(name: str, seed: int) -> None:
+    make, size = DEVICES[name]
+    device, rng = make(), random.Random(seed)
+    guest = Guest(device)
+    offsets = [place.offset for place in device.places()]
+    for _ in range(4000):
+        width = rng.choice((1, 2, 4, 8))
+        if rng.random() < 0.8:
+            offset = max(0, rng.choice(offsets) + rng.choice((0, 0, 0, 1, 2, 4, -1, -4)))
+        else:
+            offset = rng.randrange(size)
+        if rng.random() < 0.5:
+            assert 0 <= guest.load(offset, width) < 1 << 8 * width
+        else:
+            guest.store(offset, rng.choice((0, 1, rng.getrandbits(8 * width))), width)
+    restored = make()
+    restored.load_state(device.state())
+    assert restored.state() == device.state()
+    device.reset()
+    expected: Device = make()
+    assert device.state() == expected.state()
+
+
+@pytest.mark.parametrize(
+    ("name", "offset", "width"),
+    [("uart", 5, 1), ("uart", 7, 1), ("clint", 0xBFF8, 8), ("plic", 0x20_0000, 4)],
+)
+def test_an_access_is_cheap(name: str, offset: int, width: int) -> None:
+    """About a microsecond; the bound is loose because test machines are busy."""
+    guest = Guest(DEVICES[name][0]())
+    read, rounds = guest.read, 2000
+    best = min(_seconds(lambda: [read(offset, width) for _ in range(rounds)]) for _ in range(5))
+    assert best / rounds < 10e-6
+
+
+def _seconds(work: object) -> float:
+    start = time.perf_counter()
+    work()  # type: ignore[operator]
+    return time.perf_counter() - start
