@@ -1,0 +1,288 @@
+"""The board: one hart for each cpu node, RAM for each memory node, a device for each other node.
+
+The tree decides; nothing here knows an address or an interrupt number.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import rvvm.py.devices  # noqa: F401  # makes the devices known
+from rvvm.py import isa
+from rvvm.py.completion import PAGE, cpu_nodes, hart_id, memory_nodes
+from rvvm.py.devices.device import Device, Target
+from rvvm.py.host import Clock, Host, Serial, SerialPort
+from rvvm.py.tree import Node, Region, Specifier, Tree
+
+if TYPE_CHECKING:
+    from rvvm._core import Hart, System
+
+CPU_INTERRUPT_CONTROLLER = "riscv,cpu-intc"
+LOCAL_INTERRUPTS = 64  # Privileged spec: mip has as many bits
+NOWHERE = 0xFFFF_FFFF  # sifive,plic-1.0.0 binding: a context that is not connected
+ADDRESS_BITS = 56  # Privileged spec: the widest physical address
+DEFAULT_TIMEBASE = 10_000_000
+
+
+def timebase(tree: Tree) -> int:
+    """How many times a second ``time`` ticks (section 3.8.1: in /cpus or in each cpu)."""
+    cpus = tree.find("/cpus")
+    holders = [cpus, *cpu_nodes(tree)] if cpus is not None else []
+    for node in holders:
+        if "timebase-frequency" in node:
+            prop = node["timebase-frequency"]
+            if prop.number() == 0:
+                raise prop.error("is 0")
+            return prop.number()
+    return DEFAULT_TIMEBASE
+
+
+class Board:
+    """A tree, made into a system's harts, RAM and devices.
+
+    ``system`` is an empty core system, made with ``timebase(tree)``. All device code runs under
+    ``lock``.
+    """
+
+    def __init__(self, tree: Tree, system: System, host: Host | None = None) -> None:
+        self.tree, self.system = tree, system
+        self.host = host or Host()
+        self.lock = threading.RLock()
+        self.host.clock.lock = self.lock
+        self.memory: list[Region] = []
+        self.harts: list[Hart] = []
+        self.devices: dict[str, Device] = {}
+        self.serial_ports: dict[str, Serial] = {}
+        self._claimed: list[tuple[Region, Node]] = []
+        self._harts: dict[str, Hart] = {}  # by the path of the cpu node
+        self._add_memory()
+        self._add_harts()
+        self._add_devices()
+
+    # Memory and harts
+
+    def _add_memory(self) -> None:
+        for node in memory_nodes(self.tree):
+            for region in node.physical() or []:
+                self._claim(region, node)
+                if region.base % PAGE or region.size % PAGE:
+                    raise node.error(f"memory {region} is not made of whole 4 KiB pages")
+                self._asking(node, self.system.add_ram, region.base, region.size)
+                self.memory.append(region)
+        if not self.memory:
+            raise self.tree.error("has no memory node")
+
+    def _add_harts(self) -> None:
+        seen: dict[int, Node] = {}
+        for node in cpu_nodes(self.tree):
+            if not node.enabled:
+                continue
+            identity = hart_id(node)
+            if identity in seen:
+                raise node.error(f"hart ID {identity} is {seen[identity].path}'s")
+            seen[identity] = node
+            hart = self._asking(node, self.system.add_hart, identity, isa.extensions(node))
+            self.harts.append(hart)
+            self._harts[node.path] = hart
+        if not self.harts:
+            raise self.tree.error("has no enabled cpu node")
+
+    @staticmethod
+    def _asking(node: Node, ask: Callable[..., Any], *arguments: object) -> Any:
+        """What the core refuses is the tree's fault."""
+        try:
+            return ask(*arguments)
+        except ValueError as error:
+            raise node.error(str(error)) from None
+
+    def _claim(self, region: Region, node: Node) -> None:
+        """Nothing may be where something else is."""
+        if region.size == 0:
+            raise node.error("reg has size 0")
+        if region.end > 1 << ADDRESS_BITS:
+            raise node.error(f"reg {region} is beyond the {ADDRESS_BITS}-bit physical addresses")
+        for other, owner in self._claimed:
+            if region.base < other.end and other.base < region.end:
+                raise node.error(f"{region} overlaps {owner.path} at {other} ({owner.source})")
+        self._claimed.append((region, node))
+
+    # Devices
+
+    def _add_devices(self) -> None:
+        """Nodes with registers first: those without refer to them."""
+        nodes = list(self._device_nodes(self.tree.root))
+        placed = [node for node in nodes if "reg" in node]
+        for node in placed:
+            self._bind(node, self._class_of(node) or self._unknown(node))
+        for node in nodes:
+            if "reg" not in node and (kind := self._class_of(node)) is not None:
+                self._bind(node, kind)
+        for node in nodes:
+            if node.path in self.devices:
+                self._wire(node)
+
+    def _device_nodes(self, bus: Node) -> list[Node]:
+        """The enabled nodes with a ``compatible``, on every bus that a hart can reach into."""
+        found = []
+        for node in bus.children.values():
+            special = bus.parent is None and node.name in ("cpus", "chosen", "reserved-memory")
+            if special or not node.enabled or node.string("device_type", "") == "memory":
+                continue
+            if node.compatible and ("reg" not in node or node.physical() is not None):
+                found.append(node)
+            found += self._device_nodes(node)
+        return found
+
+    @staticmethod
+    def _class_of(node: Node) -> type[Device] | None:
+        """Section 2.3.1: the first programming model that is known."""
+        classes = (Device.known.get(name) for name in node.compatible)
+        return next((kind for kind in classes if kind is not None), None)
+
+    @staticmethod
+    def _unknown(node: Node) -> type[Device]:
+        names, known = " or ".join(node.compatible), ", ".join(sorted(Device.known))
+        raise node.error(f"no device for {names}; known: {known}")
+
+    def _bind(self, node: Node, kind: type[Device]) -> None:
+        device = kind.from_node(node, _Wiring(self))
+        self.devices[node.path] = device
+        if (port := self.serial_ports.get(node.path)) is not None:
+            port.wake = self._locked(port.wake)
+        region = next(iter(node.physical() or []), None)
+        if region is not None:
+            self._claim(region, node)
+            read, write = device.window().locked(self.lock)
+            self._asking(
+                node, self.system.add_device, node.path, region.base, region.size, read, write
+            )
+
+    def _locked(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """What another thread calls must hold the device lock."""
+
+        def call() -> None:
+            with self.lock:
+                callback()
+
+        return call
+
+    # Interrupts
+
+    def _wire(self, node: Node) -> None:
+        """The n-th line of a device goes where the n-th interrupt of its node says."""
+        lines = self.devices[node.path].lines
+        if lines:
+            for line, interrupt in zip(lines, node.interrupts(), strict=False):
+                sink = self._input(node, interrupt)
+                if sink is not None:
+                    line.connect(sink)
+
+    def _input(self, node: Node, interrupt: Specifier) -> Callable[[bool], None] | None:
+        """The input of an interrupt controller; None when there is nothing at the other end."""
+        if CPU_INTERRUPT_CONTROLLER in interrupt.node.compatible:
+            target = self._target(node, interrupt)
+            return None if target is None else _HartInput(*target)
+        device = self.devices.get(interrupt.node.path)
+        if device is None:
+            raise node.error(f"its interrupt goes to {interrupt.node.path}, which is no device")
+        sink = device.input(*interrupt.cells)
+        if sink is None:
+            numbers = " ".join(map(str, interrupt.cells))
+            raise node.error(f"{interrupt.node.path} has no interrupt {numbers}")
+        return sink
+
+    def _target(self, node: Node, interrupt: Specifier) -> Target | None:
+        cpu, (number, *_) = interrupt.node.parent, interrupt.cells
+        hart = self._harts.get(cpu.path) if cpu is not None else None
+        if hart is None or number == NOWHERE:
+            return None
+        if number >= LOCAL_INTERRUPTS:
+            raise node.error(f"a hart has no interrupt {number}")
+        return Target(hart, number)
+
+    # The running board
+
+    def serial(self, node: Node) -> Serial:
+        """The console's line for the console's node, else one of its own (``serial_ports``)."""
+        port = self.host.serial if node is self.console_node() else SerialPort()
+        self.serial_ports[node.path] = port
+        return port
+
+    def console_node(self) -> Node | None:
+        """``/chosen/stdout-path``; else the first node that can be a console."""
+        chosen = self.tree.find("/chosen")
+        if chosen is not None and "stdout-path" in chosen:
+            return self.tree.find(chosen.string("stdout-path"))
+        consoles = self.tree.compatible("ns16550a", "ns16550", "ucb,htif0")
+        return next((node for node in consoles if node.enabled), None)
+
+    def attach_symbols(self, symbols: Mapping[str, int]) -> None:
+        """The loaded program's symbols, for the devices that a program places."""
+        for device in self.devices.values():
+            device.attach_symbols(symbols)
+
+    def reset(self) -> None:
+        """Every device to its reset state. Controllers come last: their inputs are low then."""
+        with self.lock:
+            ordered = sorted(
+                self.devices, key=lambda path: "interrupt-controller" in self.tree[path]
+            )
+            for path in ordered:
+                self.devices[path].reset()
+
+    def state(self) -> dict[str, dict[str, Any]]:
+        """The state of every device, by path."""
+        with self.lock:
+            return {path: device.state() for path, device in self.devices.items()}
+
+    def load_state(self, state: Mapping[str, Mapping[str, Any]]) -> None:
+        """Put every device back into a saved state."""
+        with self.lock:
+            for path, device in self.devices.items():
+                device.load_state(state[path])
+
+
+class _HartInput:
+    """A local interrupt of a hart as a line's sink."""
+
+    def __init__(self, hart: Hart, number: int) -> None:
+        self.hart, self.number = hart, number
+
+    def __call__(self, level: bool) -> None:
+        self.hart.set_interrupt(self.number, level)
+
+
+class _Wiring:
+    """What a device may ask while it is being made."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self.system = board.system
+
+    @property
+    def clock(self) -> Clock:
+        return self._board.host.clock
+
+    @property
+    def halt(self) -> Callable[[int], None]:
+        return self._board.host.halt or self._board.system.halt
+
+    @property
+    def reboot(self) -> Callable[[], None]:
+        return self._board.host.reboot or (lambda: self.halt(0))
+
+    def serial(self, node: Node) -> Serial:
+        return self._board.serial(node)
+
+    def targets(self, node: Node) -> list[Target | None]:
+        return [self._hart_wire(node, interrupt) for interrupt in node.interrupts()]
+
+    def _hart_wire(self, node: Node, interrupt: Specifier) -> Target | None:
+        if CPU_INTERRUPT_CONTROLLER not in interrupt.node.compatible:
+            raise node.error(f"its interrupts go to {interrupt.node.path}, which is no hart's")
+        return self._board._target(node, interrupt)
+
+    def device(self, node: Node) -> Device | None:
+        return self._board.devices.get(node.path)
