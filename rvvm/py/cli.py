@@ -172,14 +172,13 @@ def _status(code: int) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    if arguments[:1] == ["images"]:
+    command: click.Command = machine_command
+    name = "rvvm"
+    if arguments and arguments[0] == "images":
         from rvvm.py.images.commands import group
 
-        command: click.Command = group
-        arguments = arguments[1:]
-    else:
-        command = machine_command
-    status = command.main(args=list(arguments), prog_name="rvvm", standalone_mode=False)
+        command, name, arguments = group, "rvvm images", arguments[1:]
+    status = command.main(args=list(arguments), prog_name=name, standalone_mode=False)
     return status if isinstance(status, int) else 0
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rvvm import _core
 from rvvm.py import boot, fdt
 from rvvm.py.board import Board, timebase
-from rvvm.py.completion import set_chosen, set_harts, set_memory
+from rvvm.py.completion import complete, set_chosen
 from rvvm.py.console import Console
 from rvvm.py.engines.engine import ExitLike
 from rvvm.py.errors import UserError
@@ -88,10 +88,7 @@ class Machine:
 
     def _tree(self) -> Tree:
         tree = fdt.load(self.options.board)
-        if (size := self.options.memory_bytes) is not None:
-            set_memory(tree, size)
-        if self.options.harts is not None:
-            set_harts(tree, self.options.harts)
+        complete(tree, memory=self.options.memory_bytes, harts=self.options.harts)
         return tree
 
     def _make_board(self) -> Board:

@@ -84,7 +84,7 @@ class Options:
     def files(self) -> Images:
         """The images to start, fetched when they are named ones that are not here yet."""
         if self.kernel is None and self.bios is None:
-            return Images(kernel=resource("firmware/hello"))
+            return Images(kernel=resource("firmware/hello.elf"))
         bios, initrd = self.bios, self.initrd
         if bios is None:
             bios = DEFAULT_BIOS
@@ -103,10 +103,10 @@ def parse_size(text: str) -> int:
     >>> parse_size("1G"), parse_size("128"), parse_size("0x10M")
     (1073741824, 134217728, 16777216)
     """
-    match = re.fullmatch(r"(0x[0-9a-f]+|\d+(?:\.\d+)?)([KMGT]?)(?:i?B)?", text.strip(), re.I)
+    match = re.fullmatch(r"(0x[0-9a-f]+|\d+(?:\.\d+)?)(?:([KMGT])(?:i?B)?)?", text.strip(), re.I)
     if match is None:
         raise UserError(f"--memory {text}: expected a size such as 512M or 2G")
-    number, unit = match[1].lower(), _UNITS[match[2].upper()]
+    number, unit = match[1].lower(), _UNITS[(match[2] or "").upper()]
     size = int(number, 16) * unit if number.startswith("0x") else int(float(number) * unit)
     if size <= 0:
         raise UserError(f"--memory {text}: a machine needs memory")

@@ -25,7 +25,7 @@ class Accelerator:
         if len(system.harts) != 1:
             raise UserError("--accel unicorn: runs one hart; say --harts 1")
         self._hart = system.harts[0]
-        rams = [(region, system.view(region.base, region.size)) for region in board.memory]
+        rams = [(region, system.view(region.base, region.size, True)) for region in board.memory]
         self._engine = UnicornEngine(rams, list(_windows(board)))
         self._wanted = threading.Event()
 

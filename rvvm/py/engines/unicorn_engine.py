@@ -27,14 +27,13 @@ WriteWindow = Callable[[int, int, int], None]
 
 _PAGE = 0x1000
 _FS_DIRTY = 3 << 13
-_FETCH_FAULT, _ILLEGAL, _BREAKPOINT, _LOAD_FAULT, _STORE_FAULT = 1, 2, 3, 5, 7
+_FETCH_FAULT, _BREAKPOINT, _LOAD_FAULT, _STORE_FAULT = 1, 3, 5, 7
 _ECALL_FROM_U, _ECALL_FROM_M = 8, 11
 _CAUSES = {
     unicorn.UC_ERR_READ_UNMAPPED: _LOAD_FAULT,
     unicorn.UC_ERR_WRITE_UNMAPPED: _STORE_FAULT,
     unicorn.UC_ERR_FETCH_UNMAPPED: _FETCH_FAULT,
-    unicorn.UC_ERR_INSN_INVALID: _ILLEGAL,
-    unicorn.UC_ERR_EXCEPTION: _BREAKPOINT,
+    unicorn.UC_ERR_INSN_INVALID: _BREAKPOINT,  # what is illegal comes through the hook
 }
 _X = [names.UC_RISCV_REG_X0 + number for number in range(32)]
 _F = [names.UC_RISCV_REG_F0 + number for number in range(32)]

@@ -1,0 +1,55 @@
+"""Debian's kernel on the packaged board: a shell, KVM's module, power-off."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+import rvvm
+
+pytestmark = pytest.mark.xdist_group("debian")
+PROMPT = re.compile(r"[#$] $")
+
+
+@pytest.fixture(scope="module")
+def debian() -> Iterator[rvvm.Machine]:
+    """A machine at its shell prompt."""
+    machine = rvvm.Machine(kernel="debian", memory="512M", append="console=ttyS0 earlycon=sbi")
+    machine.console.expect(PROMPT, timeout=600)
+    yield machine
+
+
+def shell(machine: rvvm.Machine, command: str, timeout: float = 120) -> str:
+    """What a command prints."""
+    machine.console.send(f"{command}; echo status=$?\n")
+    text = machine.console.expect(re.compile(r"status=(\d+)\r?\n"), timeout)
+    machine.console.expect(PROMPT, timeout)
+    return text
+
+
+def test_uname(debian: rvvm.Machine) -> None:
+    assert re.search(r"Linux .* riscv64 GNU/Linux", shell(debian, "uname -a"))
+
+
+def test_the_kernel_is_in_supervisor_mode(debian: rvvm.Machine) -> None:
+    assert debian.harts[0].mode in ("HS", "U")
+    assert debian.harts[0].csr.satp.MODE in (8, 9, 10)
+
+
+def test_every_extension_is_seen(debian: rvvm.Machine) -> None:
+    isa = shell(debian, "grep isa /proc/cpuinfo")
+    for extension in ("rv64imafdch", "zba", "sstc", "svpbmt"):
+        assert extension in isa
+
+
+def test_kvm_module_finds_the_hypervisor_extension(debian: rvvm.Machine) -> None:
+    text = shell(debian, "modprobe kvm; dmesg | tail -n 12")
+    assert "hypervisor extension available" in text
+
+
+def test_power_off(debian: rvvm.Machine) -> None:
+    debian.console.send("poweroff -f\n")
+    stop = debian.run(timeout=120)
+    assert (stop.reason, stop.detail) == ("halt", 0)

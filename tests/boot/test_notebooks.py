@@ -1,0 +1,20 @@
+"""The notebooks run as they stand, from top to bottom."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+
+
+@pytest.mark.xdist_group("debian")
+@pytest.mark.parametrize("name", [path.name for path in sorted(NOTEBOOKS.glob("*.ipynb"))])
+def test_notebook(name: str) -> None:
+    command = [sys.executable, "-m", "pytest", "--nbmake", "--nbmake-timeout=900", "-p", "no:xdist"]
+    where = ["--rootdir", str(NOTEBOOKS), str(NOTEBOOKS / name)]
+    done = subprocess.run([*command, *where], capture_output=True, text=True, cwd=NOTEBOOKS)
+    assert done.returncode == 0, done.stdout + done.stderr

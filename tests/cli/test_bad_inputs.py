@@ -1,0 +1,187 @@
+"""Bad input: one clear line that names the thing, status 2, no traceback, nothing half-started."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from machine import elves
+from rvvm.py.cli import main
+from rvvm.py.resources import resource
+
+SPIN = elves.SPIN
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a good program in it, as the working folder."""
+    elves.write(tmp_path / "good.elf", SPIN)
+    elves.write(tmp_path / "silent.elf", SPIN.replace("start", "other"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def board(change: Callable[[str], str]) -> str:
+    """The packaged board with something changed, as board.dts; the change must change something."""
+    text = resource("devicetree/virt.dts").read_text()
+    changed = change(text)
+    assert changed != text
+    Path("board.dts").write_text(changed)
+    return "board.dts"
+
+
+def without(pattern: str) -> Callable[[str], str]:
+    return lambda text: re.sub(pattern, "", text, count=1, flags=re.DOTALL)
+
+
+def instead(old: str, new: str) -> Callable[[str], str]:
+    return lambda text: text.replace(old, new, 1)
+
+
+RUN = ("--bios", "none", "--kernel", "good.elf")
+
+
+def complaint(capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The one line; everything else about the complaint is checked here."""
+    status = main(arguments)
+    out, err = capfd.readouterr()
+    assert status == 2, (out, err)
+    assert out == ""
+    assert re.fullmatch(r"rvvm: [^\n]+\n", err), err
+    assert "Traceback" not in err
+    return err.removeprefix("rvvm: ").strip()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("--dtb nowhere.dts", "nowhere.dts: No such file"),
+        ("--kernel nowhere.elf --bios none", "nowhere.elf: no such file"),
+        ("--kernel dir/nowhere.elf", "dir/nowhere.elf: no such file"),
+        ("--kernel fedora --bios none", "no image of that name"),
+        ("--kernel good.elf --bios nowhere.bin", "--bios: nowhere.bin: no such file"),
+        ("--kernel good.elf --bios none --initrd nowhere.cpio", "--initrd: nowhere.cpio"),
+        ("nowhere.elf", "nowhere.elf: no such file"),
+        ("--kernel . --bios none", "a directory"),
+        ("--dtb . --kernel good.elf --bios none", "directory"),
+        ("--bios none", "--bios none: name the --kernel"),
+        ("--initrd good.elf", "there is no --kernel"),
+        ("--append quiet", "there is no --kernel"),
+        ("good.elf --kernel good.elf", "there is a --kernel already"),
+        ("--kernel good.elf --kernel good.elf --bios none good.elf", "already"),
+        ("--memory lots good.elf", "--memory lots"),
+        ("--memory 0 good.elf", "memory"),
+        ("--memory 1001B good.elf", "--memory 1001B"),
+        ("--memory 100000T good.elf", "memory"),
+        ("--memory 4K good.elf", "good.elf|room"),
+        ("--harts 0 good.elf", "0 harts"),
+        ("--harts -1 good.elf", "-1 harts"),
+        ("--harts many good.elf", "'many' is not a valid integer"),
+        ("--clock sundial good.elf", "'sundial' is not one of"),
+        ("--accel warp good.elf", "--accel warp"),
+        ("--accel jit good.elf", "not in this version"),
+        ("--accel kvm good.elf", "not in this version"),
+        ("--accel unicorn --harts 2 good.elf", "one hart"),
+        ("--nonsense", "No such option"),
+        ("good.elf good.elf", "unexpected extra argument"),
+        ("--kernel", "requires an argument"),
+        ("--signature out.txt good.elf", "no symbol begin_signature"),
+        ("--signature-granularity 3 --signature out.txt good.elf", "granularity 3"),
+        ("--log-commits nowhere/log good.elf", "nowhere/log: No such file"),
+        ("--max-instructions 0 good.elf", "max-instructions"),
+        ("--max-instructions soon good.elf", "'soon' is not a valid integer"),
+        ("images fetch fedora", "no image fedora"),
+        ("images nonsense", "No such command"),
+    ],
+)
+def test_arguments(
+    place: Path, capfd: pytest.CaptureFixture[str], arguments: str, says: str
+) -> None:
+    assert re.search(says, complaint(capfd, *arguments.split()))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (without(r"cpus \{.*?cpu-map"), "board.dts"),
+        (instead('device_type = "cpu";', ""), "cpu"),
+        (without(r"memory@80000000 \{.*?\};"), "no memory node"),
+        (instead("};", "}"), r"board.dts:\d+"),
+        (instead("&uart0", "&uart7"), "uart7"),
+        (instead('"ns16550a"', '"acme,uart"'), r"board.dts:\d+: .*acme,uart; known: .*ns16550a"),
+        (instead("0x0 0x10000000 0x0 0x100", "0x0 0x2000000 0x0 0x100"), "overlaps"),
+        (instead("0x0 0x10000000 0x0 0x100", "0x0 0x80001000 0x0 0x100"), "overlaps"),
+        (instead("0x0 0x10000000 0x0 0x100", "0x0 0x10000000 0x0 0x0"), "size 0"),
+        (instead('"zicond"', '"zinonsense"'), "zinonsense"),
+        (instead('"i", "m"', '"m"'), "does not list i"),
+        (instead('"rv64i"', '"rv32i"'), "rv32i"),
+        (instead('"riscv,sv57"', '"riscv,sv99"'), "sv99"),
+        (instead("0x0 0x40000000", "0x0 0x40000001"), "4 KiB"),
+        (instead("timebase-frequency = <10000000>", "timebase-frequency = <0>"), "timebase"),
+        (instead("/dts-v1/;", '/dts-v1/;\n#include "nowhere.dtsi"'), r"board.dts:\d+.*nowhere"),
+        (lambda _: "", "board.dts"),
+        (lambda _: "\0\1\2 this is no devicetree", "board.dts"),
+        (lambda _: "/dts-v1/; / { };", "board.dts"),
+    ],
+)
+def test_boards(
+    place: Path, capfd: pytest.CaptureFixture[str], change: Callable[[str], str], says: str
+) -> None:
+    assert re.search(says, complaint(capfd, "--dtb", board(change), *RUN))
+
+
+@pytest.mark.parametrize(
+    ("image", "says"),
+    [
+        (elves.elf(b"c" * 4, bits=32), "32-bit"),
+        (elves.elf(b"c" * 4, machine=elves.EM_X86_64), "not for RISC-V"),
+        (elves.elf(b"c" * 4, kind=1), "not linked"),
+        (elves.elf(b"c" * 4)[:100], "bad.elf"),
+        (elves.elf(b"c" * 4, address=0x1000), "not in RAM"),
+        (elves.elf(b"c" * 4, bss=1 << 40), "not in RAM"),
+        (b"#!/bin/sh\n", "not an ELF"),
+        (b"", "empty"),
+        (b"\x1f\x8bnot really gzip", "gzip"),
+    ],
+)
+def test_programs(place: Path, capfd: pytest.CaptureFixture[str], image: bytes, says: str) -> None:
+    Path("bad.elf").write_bytes(image)
+    line = complaint(capfd, "bad.elf")
+    assert re.search(says, line) and "bad.elf" in line
+
+
+def test_damaged_blob(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    Path("board.dtb").write_bytes(bytes.fromhex("d00dfeed") + bytes(40))
+    assert "board.dtb" in complaint(capfd, "--dtb", "board.dtb", *RUN)
+
+
+def test_kernel_too_big(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    Path("big").write_bytes(bytes(17 << 20))
+    line = complaint(capfd, "--kernel", "big", "--bios", "none", "--memory", "16M")
+    assert line.startswith("big: ") and "not in RAM" in line
+
+
+def test_initrd_without_room(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    Path("big").write_bytes(bytes(17 << 20))
+    assert "do not fit" in complaint(capfd, *RUN, "--initrd", "big", "--memory", "16M")
+
+
+def test_a_tree_that_does_not_fit(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    changed = board(instead('model = "rvvm virt";', f'model = "{"x" * 3_000_000}";'))
+    assert "there is room for" in complaint(capfd, "--dtb", changed, *RUN)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_unreadable_file(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    Path("good.elf").chmod(0)
+    assert "good.elf: Permission denied" in complaint(capfd, *RUN)
+
+
+def test_unwritable_signature(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    elves.write(place / "signs.elf", elves.SIGNATURE)
+    line = complaint(capfd, "--signature", "nowhere/out", "signs.elf")
+    assert line == "--signature: nowhere/out: No such file or directory"

@@ -1,0 +1,113 @@
+"""The command line when nothing is wrong."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from cli.run import COMMAND, rvvm
+from machine import elves
+
+
+@pytest.fixture
+def programs(tmp_path: Path) -> Path:
+    for name in ("GREETING", "ECHO", "FAIL", "TOHOST", "SIGNATURE", "SPIN"):
+        elves.write(tmp_path / f"{name.lower()}.elf", getattr(elves, name))
+    return tmp_path
+
+
+def test_program_prints_and_powers_off(programs: Path) -> None:
+    done = rvvm("greeting.elf", cwd=programs)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"Hello, world\n", b"")
+
+
+def test_kernel_without_firmware_is_the_same(programs: Path) -> None:
+    done = rvvm("--bios", "none", "--kernel", "greeting.elf", cwd=programs)
+    assert (done.returncode, done.stdout) == (0, b"Hello, world\n")
+
+
+def test_failure_is_the_exit_status(programs: Path) -> None:
+    assert rvvm("fail.elf", cwd=programs).returncode == 7
+
+
+def test_tohost_is_the_exit_status(programs: Path) -> None:
+    assert rvvm("tohost.elf", cwd=programs).returncode == 3
+
+
+def test_signature(programs: Path) -> None:
+    done = rvvm("--signature", "out", "--signature-granularity", 4, "signature.elf", cwd=programs)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (programs / "out").read_text().split() == ["11223344", *["deadbeef"] * 3]
+
+
+def test_piped_input_is_fed_as_the_guest_reads_it(programs: Path) -> None:
+    lines = b"".join(b"line %d\n" % number for number in range(300)) + b"q"
+    done = rvvm("echo.elf", stdin=lines, cwd=programs)
+    assert (done.returncode, done.stdout) == (0, lines)
+
+
+def test_end_of_input_does_not_end_the_machine(programs: Path) -> None:
+    done = rvvm("greeting.elf", stdin=b"", cwd=programs)
+    assert done.stdout == b"Hello, world\n"
+
+
+def test_max_instructions(programs: Path) -> None:
+    done = rvvm("--max-instructions", 1000, "spin.elf", cwd=programs)
+    assert (done.returncode, done.stdout) == (124, b"")
+
+
+def test_log_commits(programs: Path) -> None:
+    """Spike's format: core, privilege, pc, bits, what was written."""
+    done = rvvm("--log-commits", "log", "--max-instructions", 4, "spin.elf", cwd=programs)
+    assert done.returncode == 124
+    lines = (programs / "log").read_text().splitlines()
+    assert len(lines) == 4
+    addi = r"core +0: 3 0x0{8}80000000 \(0x00150513\) x10 +0x0{15}1"
+    assert re.fullmatch(addi, lines[0].strip()), lines[0]
+
+
+def test_unicorn_runs_bare_metal(programs: Path) -> None:
+    done = rvvm("--accel", "unicorn", "greeting.elf", cwd=programs)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"Hello, world\n", b"")
+
+
+def test_nothing_named_shows_something() -> None:
+    done = rvvm()
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"hello" in done.stdout.lower()
+
+
+def test_version_and_help() -> None:
+    assert re.fullmatch(rb"rvvm, version [\d.]+\n", rvvm("--version").stdout)
+    assert b"--kernel" in rvvm("--help").stdout
+
+
+def test_images_are_listed() -> None:
+    done = rvvm("images")
+    assert done.returncode == 0 and b"opensbi" in done.stdout
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_signals_end_it(programs: Path, number: signal.Signals, status: int) -> None:
+    process = subprocess.Popen([*COMMAND, "spin.elf"], cwd=programs, stdin=subprocess.DEVNULL)
+    time.sleep(2)
+    process.send_signal(number)
+    assert process.wait(20) == status
+
+
+def test_reader_gone(programs: Path) -> None:
+    """`rvvm ... | head` ends."""
+    source = "li s0, UART; li a0, 0x79\nnext: sb a0, 0(s0); j next"
+    elves.write(programs / "yes.elf", source)
+    process = subprocess.Popen(
+        [*COMMAND, "yes.elf"], cwd=programs, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdout.read(100) == b"y" * 100
+    process.stdout.close()
+    process.wait(20)
