@@ -7,14 +7,13 @@ page tables and code are reachable; what a test looks at lies elsewhere, in page
 from __future__ import annotations
 
 from mmu.rules import AMO, FETCH, HLV, HLVX, HSV, LOAD, LR, STORE, Access
-from privileged.bench import CODE, DATA, POOL, RAM, Bench, Trap
+from privileged.bench import CODE, DATA, POOL, RAM, RAM_SIZE, Bench, Trap
 from privileged.manual import HS, PTE_U, S_ALL, U_ALL, VS, VU, Mode, flags
 from privileged.pages import SV39, Scheme, Table, page_size
 
 NOP = 0x0000_0013
 GPA = 0x1_0000_0000  # guest physical pages under test begin here
 GVA = 0x20_0000_0000  # and guest virtual ones here
-HYPERVISOR_LINES = CODE + 0x800
 
 
 class Guest:
@@ -32,11 +31,8 @@ class Guest:
         self.g = Table(self.bench, g, gstage=True)
         self.vs = Table(self.bench, vs)
         self.g.identity(RAM, POOL - RAM)
-        for page in range(16):  # the pool in small pages, so that a test can take one table away
-            self.g.map(POOL + page * 0x1000, POOL + page * 0x1000)
-        self.g.identity(POOL + page_size(1), 2 * page_size(1))
-        for page in range(16, 512):
-            self.g.map(POOL + page * 0x1000, POOL + page * 0x1000)
+        self.g.identity(POOL + page_size(1), RAM + RAM_SIZE - POOL - page_size(1))
+        self.g.fill(POOL, U_ALL)  # small pages, so that a test can take one of the guest's tables away
         self.vs.map(CODE, CODE, flags("vrxad") | (PTE_U if mode == VU else 0))
         self.bench.poke(DATA, NOP, 4)
         self.lines: dict[Access, int] = {}

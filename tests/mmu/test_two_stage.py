@@ -197,26 +197,23 @@ def test_schemes_combine(vs: Scheme | None, g: Scheme | None) -> None:
     """vsatp and hgatp choose their schemes (or Bare) independently."""
     guest = Guest(VS, vs or SV39, g or SV39)
     gpa = DATA if g is None else GPA + 0x5000
-    guest.map(GVA, gpa, DATA)
+    guest.vs.map(GVA, gpa)
+    if g is not None:
+        guest.g.map(gpa, DATA)
     if vs is None:
         guest.bench.set(vsatp=0)
     if g is None:
         guest.bench.set(hgatp=0)
-    guest.bench.poke(DATA, 0x55, 4)
-    trap = guest.access(LOAD, gpa + 8 if vs is None else GVA + 8)
-    assert trap is None
     guest.bench.poke(DATA + 8, 0x66, 4)
     assert guest.access(LOAD, gpa + 8 if vs is None else GVA + 8) is None
     assert guest.bench.x("a0") == 0x66
 
 
-@pytest.mark.parametrize("g", SCHEMES, ids=str)
+@pytest.mark.parametrize("g", SCHEMES[:2], ids=str)  # a PTE's ppn gives 56 bits, which fit in Sv57x4
 @pytest.mark.parametrize("access", ACCESSES, ids=str)
 def test_guest_physical_address_too_wide(g: Scheme, access: Access) -> None:
     """Bits above the scheme's 41, 50 or 59 must be zero, or else a guest-page fault."""
     guest = Guest(VS, g=g)
-    if g.width + 2 >= 56:
-        pytest.skip("a PTE's ppn gives 56 bits, which all fit")
     gpa = 1 << g.width + 2
     guest.vs.map(GVA, gpa)
     trap = guest.access(access, GVA + 0x10)
