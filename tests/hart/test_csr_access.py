@@ -109,6 +109,7 @@ def test_existence_by_extension(extension: str) -> None:
     """Without the extension its CSRs are absent, and all others stay."""
     gone = IMPLIED_BY[extension].split()
     bench = Bench(without=gone)
+    bench.set(mstatus=1 << 13)
     for name, (address, needs) in CSRS.items():
         absent = any(need in gone for need in needs.split())
         got = cause(read(bench, address, M))

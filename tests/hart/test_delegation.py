@@ -25,7 +25,7 @@ RAISE: dict[Cause, tuple[str | int, tuple[Mode, ...]]] = {
     Cause.ECALL_HS: ("ecall", (HS,)),
     Cause.ECALL_VS: ("ecall", (VS,)),
     Cause.ECALL_M: ("ecall", (M,)),
-    Cause.VIRTUAL: ("hfence.gvma", (VS, VU)),
+    Cause.VIRTUAL: ("hfence.gvma x0, x0", (VS, VU)),
 }
 CASES = [(cause, mode) for cause, (_, modes) in RAISE.items() for mode in modes]
 

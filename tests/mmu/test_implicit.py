@@ -42,8 +42,8 @@ def only(guest: Guest, access: Access) -> Trap | None:
     """Make the access from M-mode by MPRV, so that no code is fetched through the broken tables."""
     if access is FETCH:
         return guest.access(access)
-    with guest.bench.as_if(guest.mode):
-        return guest.bench.step(access.line, a1=GVA)
+    guest.bench.look_as(guest.mode)
+    return guest.bench.step(access.line, a1=GVA)
 
 
 @pytest.mark.parametrize("permissions", ["vruad", "vrwuad", "vrwxua", "vrua"])
@@ -144,8 +144,8 @@ def test_root_address_of_each_scheme(scheme: Scheme) -> None:
     guest.map()
     root = 0x20_0000
     guest.bench.set(vsatp=scheme.mode << 60 | root >> 12)
-    with guest.bench.as_if(VS):
-        trap = guest.bench.step("lw a0, (a1)", a1=GVA)
+    guest.bench.look_as(VS)
+    trap = guest.bench.step("lw a0, (a1)", a1=GVA)
     assert trap is not None
     index = GVA >> 12 + 9 * (scheme.levels - 1) & 0x1FF
     assert (trap.cause, trap.tval2, trap.tinst) == (21, root + 8 * index >> 2, READ)

@@ -10,7 +10,7 @@ import itertools
 import pytest
 from mmu.rules import ACCESSES, AMO, FETCH, LOAD, LR, STORE, Access, View, leaf
 from privileged.bench import CODE, DATA, Bench, Trap
-from privileged.manual import ADUE, HS, MPP, MPRV, MXR, PTE_U, SUM, M, Mode, U, flags
+from privileged.manual import ADUE, HS, MXR, PTE_U, SUM, M, Mode, U, flags
 from privileged.pages import SCHEMES, SV39, Scheme, Table, pte
 
 NOP = 0x0000_0013
@@ -62,7 +62,8 @@ def test_every_flag_combination_by_mprv(access: Access, mode: Mode) -> None:
     bench = Bench()
     table = Table(bench)
     bench.poke(DATA, NOP, 4)
-    bench.set(satp=table.atp(), mstatus=MPRV(1) | MPP(mode.privilege) | SUM(1))
+    bench.set(satp=table.atp(), mstatus=SUM(1))
+    bench.look_as(mode)
     bench.load(access.line)
     for n in range(256):
         table.map(AREA + (n << 12), DATA, n)
@@ -75,7 +76,8 @@ def test_every_flag_combination_by_mprv(access: Access, mode: Mode) -> None:
 def test_mprv_to_m_is_untranslated(access: Access) -> None:
     """MPRV=1 with MPP=3 is M-level access with no translation."""
     bench = Bench()
-    bench.set(satp=Table(bench).atp(), mstatus=MPRV(1) | MPP(3))
+    bench.set(satp=Table(bench).atp())
+    bench.look_as(M)
     bench.poke(DATA, NOP, 4)
     if access is FETCH:
         assert bench.step(None, M, pc=DATA) is None
@@ -90,8 +92,8 @@ def test_flags_in_every_scheme(scheme: Scheme, access: Access, mode: Mode) -> No
     """The same meaning of bits 9:0 in Sv48 and Sv57 (a sample), and RSW and G are ignored."""
     bed = Bed(mode, scheme)
     for n, text in enumerate(["vrad", "vrwad", "vxad", "vrwxuad", "vruad", "vrwxad", "rwxad", "vwad", "vrwx", "vrwxa"]):
-        for extra in (0, flags("g"), 0x100, 0x200, 0x300):
-            address = AREA + (n << 16) + (extra << 4)
+        for m, extra in enumerate((0, flags("g"), 0x100, 0x200, 0x300)):
+            address = AREA + (n << 16) + (m << 12)
             low = flags(text) | extra
             bed.table.map(address, DATA, low)
             trap = bed.access(access, address)

@@ -118,7 +118,7 @@ def test_napot_sizes(size: int) -> None:
 def test_large_napot(pmpaddr: int, inside: list[int], outside: list[int]) -> None:
     """A region that also covers the code would stop the fetch, so M-mode looks with MPRV."""
     bed = Protected((pmpaddr, NAPOT))
-    bed.bench.set(mstatus=MPRV(1) | MPP(1))
+    bed.bench.look_as(HS)
     for address in inside:
         assert not bed.can(address, M)
     for address in outside:
@@ -146,7 +146,7 @@ def test_tor(low: int, high: int, blocked: range) -> None:
 
 def test_tor_of_entry_0_begins_at_zero() -> None:
     bed = Protected((DATA + 8 >> 2, TOR))
-    bed.bench.set(mstatus=MPRV(1) | MPP(1))
+    bed.bench.look_as(HS)
     assert [bed.can(address, M) for address in (RAM, DATA + 7, DATA + 8)] == [False, False, True]
 
 
@@ -164,7 +164,7 @@ def test_every_entry_works(entry: int, kind: int) -> None:
     else:
         entries.append((DATA + 4 >> 2 if kind == NA4 else napot(DATA, 8), kind))
     bed.configure(*entries, open_rest=entry < LAST)
-    bed.bench.set(mstatus=MPRV(1) | MPP(1))
+    bed.bench.look_as(HS)
     assert not bed.can(DATA + 4, M)
     assert bed.can(DATA + 8, M) == (entry < LAST)
 
@@ -308,7 +308,7 @@ def test_page_table_reads_are_checked(access: Access, level: int) -> None:
     if access is FETCH:
         trap = bed.bench.step(None, HS, pc=0x1000)
     else:
-        bed.bench.set(mstatus=MPRV(1) | MPP(1))
+        bed.bench.look_as(HS)
         trap = bed.bench.step(access.line, M, a1=0x1000)
     assert trap is not None
     assert (trap.cause, trap.tval) == (access.fault, 0x1000)
@@ -324,7 +324,8 @@ def test_page_table_updates_are_checked(line: str, bits_: str, cause: int | None
     table = Table(bed.bench)
     slot = table.map(0x1000, DATA, flags(bits_))
     bed.configure((napot(slot & ~0xFFF, 4096), NAPOT | R))
-    bed.bench.set(satp=table.atp(), menvcfg=ADUE(1), mstatus=MPRV(1) | MPP(1))
+    bed.bench.set(satp=table.atp(), menvcfg=ADUE(1))
+    bed.bench.look_as(HS)
     trap = bed.bench.step(line, M, a1=0x1000)
     assert (trap.cause if trap else None) == cause
     if cause:
@@ -343,8 +344,8 @@ def test_guest_tables_are_checked(access: Access, table: str) -> None:
     if access is FETCH:
         trap = guest.access(access)
     else:
-        with guest.bench.as_if(VS):
-            trap = guest.bench.step(access.line, M, a1=GVA)
+        guest.bench.look_as(VS)
+        trap = guest.bench.step(access.line, M, a1=GVA)
     assert trap is not None
     assert (trap.cause, trap.tval, trap.tval2, trap.gva) == (access.fault, GVA, 0, True)
 

@@ -20,7 +20,6 @@ from privileged.manual import (
     HS,
     MPP,
     MPRV,
-    MPV,
     MXR,
     ONES,
     SUM,
@@ -160,7 +159,7 @@ def test_mprv_with_mpv(mode: Mode, access: Access) -> None:
     guest.map(GVA, vs=flags("vrwad"))
     guest.map(GVA + 0x1000, vs=flags("vrwuad"))
     bench = guest.bench
-    bench.set(mstatus=MPRV(1) | MPP(mode.privilege) | MPV(mode.virtual))
+    bench.look_as(mode)
     for page in (0, 1):
         trap = bench.step(access.line, M, a1=GVA + page * 0x1000)
         if access is HLV:  # unaffected: as VS by SPVP
@@ -180,7 +179,8 @@ def test_mprv_with_mpv_and_mxr(mode: Mode, vs_mxr: int, mxr: int) -> None:
     user = flags("u") if mode == VU else 0
     guest.map(GVA, vs=flags("vxad") | user, g=flags("vruad"))
     guest.map(GVA + 0x1000, GPA + 0x1000, vs=flags("vrad") | user, g=flags("vxuad"))
-    guest.bench.set(mstatus=MPRV(1) | MPP(mode.privilege) | MPV(1) | MXR(mxr))
+    guest.bench.set(mstatus=MXR(mxr))
+    guest.bench.look_as(mode)
     first = guest.bench.step(LOAD.line, M, a1=GVA)
     second = guest.bench.step(LOAD.line, M, a1=GVA + 0x1000)
     assert (first is None) == bool(vs_mxr or mxr)
@@ -354,10 +354,10 @@ def test_translate_agrees(access: Access) -> None:
     lay_out(guest)
     kind = {"amo": "store", "lr": "load"}.get(access.name, access.name)
     for i, j in PAIRS:
-        gva = address(i, j) + 8
+        gva = address(i, j)
         told = guest.bench.hart.translate(gva, kind, 1, True)
         trap = guest.access(access, gva)
         assert told.ok == (trap is None)
-        assert told.physical == (DATA + 8 if trap is None else None)
+        assert told.physical == (DATA if trap is None else None)
         assert told.cause == (None if trap is None else trap.cause)
         assert told.tval2 == (0 if trap is None else trap.tval2)

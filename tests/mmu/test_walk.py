@@ -11,14 +11,12 @@ from privileged.bench import DATA, NOWHERE, POOL, RAM, Bench, Trap
 from privileged.manual import (
     ADUE,
     HS,
-    MPP,
-    MPRV,
-    MPV,
     PBMTE,
     PTE_N,
     PTE_V,
     S_ALL,
     U_ALL,
+    VS,
     Cause,
     M,
     flags,
@@ -42,7 +40,7 @@ class Stage:
         self.table = Table(self.bench, scheme, gstage=stage == G_STAGE)
         self.all = U_ALL if stage == G_STAGE else S_ALL
         self.bench.set(**{stage: self.table.atp()})
-        self.bench.set(mstatus=MPRV(1) | MPP(1) | MPV(stage != ONE_STAGE))
+        self.bench.look_as(HS if stage == ONE_STAGE else VS)
 
     def load(self, address: int) -> Trap | None:
         return self.bench.step("lw a0, (a1)", M, a1=address)
@@ -375,7 +373,7 @@ def test_crossing_into_a_fault(line: str, cause: int, pages: str, tval: int) -> 
 def test_instruction_across_pages(low: str | None, high: str | None, tval: int) -> None:
     """tval of a fetch fault is the portion that faulted; epc the instruction's beginning."""
     bed = Stage(ONE_STAGE)
-    bed.bench.set(mstatus=0)
+    bed.bench.look_as(None)
     for address, text in ((0x1000, low), (0x2000, high)):
         if text is not None:
             bed.table.map(address, POOL + 0x40_0000, flags(text))
@@ -388,7 +386,7 @@ def test_instruction_across_pages(low: str | None, high: str | None, tval: int) 
 def test_compressed_instruction_at_the_end_of_a_page() -> None:
     """It does not touch the next page; a 32-bit one across two mapped pages works."""
     bed = Stage(ONE_STAGE)
-    bed.bench.set(mstatus=0)
+    bed.bench.look_as(None)
     page = bed.bench.pages()
     other = bed.bench.pages(3) + 0x2000
     bed.table.map(0x1000, page, flags("vrxad"))

@@ -9,13 +9,12 @@ Everything goes through the Python face of the core; nothing here knows how the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from functools import cache
 from typing import NamedTuple
 
 from asm import REGISTERS, Program, assemble
-from privileged.manual import ADDRESS, FS, HS, MPP, MPV, ONES, PPN, VS, M, Mode
+from privileged.manual import ADDRESS, FS, HS, MPP, MPRV, MPV, ONES, PPN, VS, M, Mode
 from privileged.manual import MODE as ATP_MODE
 from rvvm import _core
 
@@ -67,6 +66,7 @@ class Bench:
         self.system.add_ram(RAM, ram)
         self.hart = self.system.add_hart(0, self.extensions, CODE)
         self._pool = POOL
+        self.looking_as: Mode | None = None
         for vector in (M_VECTOR, HS_VECTOR, VS_VECTOR):
             self.system.write(vector, _SPIN.to_bytes(4, "little") * 64)
         self.set(mtvec=M_VECTOR, pmpaddr0=ONES, pmpcfg0=0x1F)  # NAPOT over everything, RWX
@@ -153,6 +153,8 @@ class Bench:
 
         `at` is the physical address of the code where it differs from pc.
         """
+        if self.looking_as is not None and mode == M:  # a trap before has changed MPP and MPV
+            self.look_as(self.looking_as)
         if source is not None:
             self.load(source, pc if at is None else at)
         self.regs(**registers)
@@ -191,19 +193,24 @@ class Bench:
     def fence(self) -> None:
         """Order all page-table, PMP and hgatp.MODE changes before what follows."""
         state = self.mode(), self.hart.pc
+        looking_as, self.looking_as = self.looking_as, None
         for line in ("fence.i", "sfence.vma x0, x0", "hfence.vvma x0, x0", "hfence.gvma x0, x0"):
             if "h" in self.extensions or not line.startswith("h"):
                 assert self.step(line, M, pc=RAM) is None, line
         (privilege, virtual), self.hart.pc = state
         self.enter(Mode("", privilege, virtual))
+        self.looking_as = looking_as
 
-    @contextmanager
-    def as_if(self, mode: Mode) -> Iterator[None]:
-        """mstatus.MPRV with MPP and MPV of `mode` (hypervisor chapter, "Effect of MPRV")."""
-        before = self.get("mstatus")
-        self.set(mstatus=before & ~(MPP.mask | MPV.mask) | 1 << 17 | MPP(mode.privilege) | MPV(mode.virtual))
-        yield
-        self.set(mstatus=before)
+    def look_as(self, mode: Mode | None) -> None:
+        """From now on M-mode's loads and stores act as those of `mode`, by MPRV, MPP and MPV.
+
+        Hypervisor chapter, "Effect of MPRV on the translation and protection of explicit memory
+        accesses".  None ends it.
+        """
+        self.looking_as = mode
+        self.clear(mstatus=MPRV.mask | MPP.mask | MPV.mask)
+        if mode is not None:
+            self.change(mstatus=MPRV(1) | MPP(mode.privilege) | MPV(mode.virtual))
 
 
 @cache
@@ -217,7 +224,7 @@ def permissive() -> dict[str, int]:
         "senvcfg": ONES,
         "hcounteren": ONES,
         "henvcfg": ONES,
-        "hstateen0": ONES,
+        **{f"hstateen{n}": ONES for n in range(4)},
         "vsstatus": FS(1),
     }
 
