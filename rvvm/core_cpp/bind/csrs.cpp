@@ -21,8 +21,8 @@ py::list fields_of(Csr csr) {
   py::list fields;
   for (const CsrField& f : csr_fields) {
     if (f.csr != csr) continue;
-    fields.append(py::dict(py::arg("name") = f.name, py::arg("high") = f.high, py::arg("low") = f.low,
-                           py::arg("kind") = kind_name(f.kind)));
+    fields.append(py::dict(py::arg("name") = f.name, py::arg("high") = f.high,
+                           py::arg("low") = f.low, py::arg("kind") = kind_name(f.kind)));
   }
   return fields;
 }
@@ -38,7 +38,8 @@ py::list csrs() {
   py::list rows;
   for (const CsrRow& row : csr_rows())
     rows.append(py::dict(py::arg("name") = row.name, py::arg("address") = row.address,
-                         py::arg("extension") = need_text(row.need), py::arg("fields") = fields_of(row.csr)));
+                         py::arg("extension") = need_text(row.need),
+                         py::arg("fields") = fields_of(row.csr)));
   return rows;
 }
 

@@ -15,7 +15,8 @@ struct SystemFace {
   explicit SystemFace(Clock clock) : system{clock} {}
 
   System system;
-  std::vector<pybind11::object> callables;  // devices and watches: visible to Python's garbage collector
+  std::vector<pybind11::object>
+      callables;  // devices and watches: visible to Python's garbage collector
   std::optional<pybind11::error_already_set> error;
   bool writable_view = false;  // somebody may write RAM behind the core's back
 

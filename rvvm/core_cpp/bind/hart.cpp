@@ -12,7 +12,9 @@ namespace {
 
 const CsrRow& require_csr(const Hart& h, u16 address) {
   const CsrRow* row = find_csr(h, address);
-  if (!row) throw py::key_error("this hart has no CSR at " + py::str("{:#x}").format(address).cast<std::string>());
+  if (!row)
+    throw py::key_error("this hart has no CSR at " +
+                        py::str("{:#x}").format(address).cast<std::string>());
   return *row;
 }
 
@@ -27,15 +29,15 @@ void set_csr(const HartFace& f, u16 address, u64 value) {
   f.cpu().settle();
 }
 
-template <class Change>
-void set_mode(const HartFace& f, Change change) {
+template <class Change> void set_mode(const HartFace& f, Change change) {
   change(f.hart().mode);
   f.hart().stale = stale_all;
   f.cpu().settle();
 }
 
 Privilege privilege_of(unsigned number) {
-  if (number != 0 && number != 1 && number != 3) throw py::value_error("privilege is 0 (U), 1 (S) or 3 (M)");
+  if (number != 0 && number != 1 && number != 3)
+    throw py::value_error("privilege is 0 (U), 1 (S) or 3 (M)");
   return static_cast<Privilege>(number);
 }
 
@@ -47,16 +49,21 @@ unsigned register_number(unsigned n) {
 void set_interrupt(const HartFace& f, unsigned number, bool level) {
   Cpu& cpu = f.cpu();
   const u64 bit = u64{1} << (number & 63);
-  if (level) cpu.pins.interrupts |= bit;
-  else cpu.pins.interrupts &= ~bit;
+  if (level)
+    cpu.pins.interrupts |= bit;
+  else
+    cpu.pins.interrupts &= ~bit;
   f.owner->system.wires_changed(cpu);
 }
 
 void set_guest_interrupt(const HartFace& f, unsigned guest, bool level) {
-  if (guest == 0 || guest > 5) throw py::value_error("guest external interrupts are numbered 1 to 5");
+  if (guest == 0 || guest > 5)
+    throw py::value_error("guest external interrupts are numbered 1 to 5");
   Cpu& cpu = f.cpu();
-  if (level) cpu.pins.guest_external |= u64{1} << guest;
-  else cpu.pins.guest_external &= ~(u64{1} << guest);
+  if (level)
+    cpu.pins.guest_external |= u64{1} << guest;
+  else
+    cpu.pins.guest_external &= ~(u64{1} << guest);
   f.owner->system.wires_changed(cpu);
 }
 
@@ -84,7 +91,10 @@ TranslationFace translate_address(const HartFace& f, u64 address, const std::str
   if (privilege) mode.privilege = privilege_of(*privilege);
   if (virt) mode.virt = *virt;
   if (mode.privilege == Privilege::M) mode.virt = false;
-  const Request request{.address = Gva{address}, .access = access_of(access), .mode = mode, .probe = true,
+  const Request request{.address = Gva{address},
+                        .access = access_of(access),
+                        .mode = mode,
+                        .probe = true,
                         .trace = &face.steps};
   face.result = translate(f.hart(), f.owner->system.bus, f.cpu().mmu.pmp, request);
   return face;
@@ -92,8 +102,9 @@ TranslationFace translate_address(const HartFace& f, u64 address, const std::str
 
 std::string pte_flags(u64 pte) {
   std::string flags;
-  constexpr std::pair<u64, char> bits[] = {{Pte::R, 'r'}, {Pte::W, 'w'}, {Pte::X, 'x'}, {Pte::U, 'u'},
-                                           {Pte::A, 'a'}, {Pte::G, 'g'}, {Pte::D, 'd'}};
+  constexpr std::pair<u64, char> bits[] = {{Pte::R, 'r'}, {Pte::W, 'w'}, {Pte::X, 'x'},
+                                           {Pte::U, 'u'}, {Pte::A, 'a'}, {Pte::G, 'g'},
+                                           {Pte::D, 'd'}};
   for (auto [bit, letter] : bits) flags += pte & bit ? letter : '-';
   return flags;
 }
@@ -111,7 +122,9 @@ void each_page(const HartFace& f, u64 address, u64 size, const char* access, Pie
     const u64 at = address + done, n = std::min(size - done, page_size - (at & page_mask));
     const TranslationFace t = translate_address(f, at, access, std::nullopt, std::nullopt);
     if (!t.result.ok || !piece(t.result.physical.value, done, n))
-      throw py::value_error(py::str("{:#x}: {}").format(at, t.result.ok ? "not RAM" : t.result.why).cast<std::string>());
+      throw py::value_error(py::str("{:#x}: {}")
+                                .format(at, t.result.ok ? "not RAM" : t.result.why)
+                                .cast<std::string>());
     done += n;
   }
 }
@@ -143,9 +156,10 @@ py::object last_trap(const HartFace& f) {
   const Hart& h = f.hart();
   if (!h.traps) return py::none();
   const TrapRecord& t = h.last_trap;
-  return py::dict(py::arg("cause") = t.cause & ~interrupt_bit, py::arg("interrupt") = (t.cause & interrupt_bit) != 0,
-                  py::arg("epc") = t.epc, py::arg("tval") = t.tval, py::arg("tval2") = t.tval2,
-                  py::arg("tinst") = t.tinst, py::arg("to") = target_name(t.to), py::arg("gva") = t.gva);
+  return py::dict(py::arg("cause") = t.cause & ~interrupt_bit,
+                  py::arg("interrupt") = (t.cause & interrupt_bit) != 0, py::arg("epc") = t.epc,
+                  py::arg("tval") = t.tval, py::arg("tval2") = t.tval2, py::arg("tinst") = t.tinst,
+                  py::arg("to") = target_name(t.to), py::arg("gva") = t.gva);
 }
 
 py::dict registers(const HartFace& f) {
@@ -154,8 +168,8 @@ py::dict registers(const HartFace& f) {
   for (const CsrRow& row : csr_rows())
     if (find_csr(h, row.address)) csrs[py::str(row.name)] = get_csr(f, row.address);
   return py::dict(py::arg("pc") = h.pc, py::arg("x") = h.x, py::arg("f") = h.f,
-                  py::arg("privilege") = static_cast<unsigned>(h.mode.privilege), py::arg("virtual") = h.mode.virt,
-                  py::arg("csr") = csrs);
+                  py::arg("privilege") = static_cast<unsigned>(h.mode.privilege),
+                  py::arg("virtual") = h.mode.virt, py::arg("csr") = csrs);
 }
 
 py::frozenset extension_names(const HartFace& f) {
@@ -179,12 +193,16 @@ void bind_hart(py::module_& m) {
 
   py::class_<TranslationFace>(m, "Translation")
       .def_property_readonly("ok", [](const TranslationFace& t) { return t.result.ok; })
-      .def_property_readonly("physical", [](const TranslationFace& t) {
-        return t.result.ok ? std::optional(t.result.physical.value) : std::nullopt;
-      })
-      .def_property_readonly("cause", [](const TranslationFace& t) {
-        return t.result.ok ? std::nullopt : std::optional(t.result.trap.cause);
-      })
+      .def_property_readonly("physical",
+                             [](const TranslationFace& t) {
+                               return t.result.ok ? std::optional(t.result.physical.value)
+                                                  : std::nullopt;
+                             })
+      .def_property_readonly("cause",
+                             [](const TranslationFace& t) {
+                               return t.result.ok ? std::nullopt
+                                                  : std::optional(t.result.trap.cause);
+                             })
       .def_property_readonly("tval2", [](const TranslationFace& t) { return t.result.trap.tval2; })
       .def_property_readonly("reason", [](const TranslationFace& t) { return t.result.why; })
       .def_readonly("steps", &TranslationFace::steps);
@@ -192,27 +210,42 @@ void bind_hart(py::module_& m) {
   py::class_<HartFace>(m, "Hart")
       .def_readonly("index", &HartFace::index)
       .def_property_readonly("id", [](const HartFace& f) { return f.cpu().hart_id; })
-      .def_property("pc", [](const HartFace& f) { return f.hart().pc; },
-                    [](const HartFace& f, u64 pc) { f.hart().pc = pc; })
-      .def_property("privilege", [](const HartFace& f) { return static_cast<unsigned>(f.hart().mode.privilege); },
-                    [](const HartFace& f, unsigned p) {
-                      set_mode(f, [p](Mode& mode) { mode.privilege = privilege_of(p); });
-                    })
-      .def_property("virtual", [](const HartFace& f) { return f.hart().mode.virt; },
-                    [](const HartFace& f, bool v) { set_mode(f, [v](Mode& mode) { mode.virt = v; }); })
-      .def_property("waiting", [](const HartFace& f) { return f.hart().waiting; },
-                    [](const HartFace& f, bool waiting) { f.hart().waiting = waiting; })
-      .def_property("instret", [](const HartFace& f) { return f.hart().retired; },
-                    [](const HartFace& f, u64 count) { f.hart().retired = count; })
+      .def_property(
+          "pc", [](const HartFace& f) { return f.hart().pc; },
+          [](const HartFace& f, u64 pc) { f.hart().pc = pc; })
+      .def_property(
+          "privilege",
+          [](const HartFace& f) { return static_cast<unsigned>(f.hart().mode.privilege); },
+          [](const HartFace& f, unsigned p) {
+            set_mode(f, [p](Mode& mode) { mode.privilege = privilege_of(p); });
+          })
+      .def_property(
+          "virtual", [](const HartFace& f) { return f.hart().mode.virt; },
+          [](const HartFace& f, bool v) { set_mode(f, [v](Mode& mode) { mode.virt = v; }); })
+      .def_property(
+          "waiting", [](const HartFace& f) { return f.hart().waiting; },
+          [](const HartFace& f, bool waiting) { f.hart().waiting = waiting; })
+      .def_property(
+          "instret", [](const HartFace& f) { return f.hart().retired; },
+          [](const HartFace& f, u64 count) { f.hart().retired = count; })
       .def_property_readonly("traps", [](const HartFace& f) { return f.hart().traps; })
       .def_property_readonly("last_trap", &last_trap)
       .def_property_readonly("extensions", &extension_names)
-      .def("x", [](const HartFace& f, unsigned n) { return f.hart().x[register_number(n)]; }, py::arg("number"))
-      .def("set_x", [](const HartFace& f, unsigned n, u64 v) { if (register_number(n)) f.hart().x[n] = v; },
-           py::arg("number"), py::arg("value"))
-      .def("f", [](const HartFace& f, unsigned n) { return f.hart().f[register_number(n)]; }, py::arg("number"))
-      .def("set_f", [](const HartFace& f, unsigned n, u64 v) { f.hart().f[register_number(n)] = v; },
-           py::arg("number"), py::arg("value"))
+      .def(
+          "x", [](const HartFace& f, unsigned n) { return f.hart().x[register_number(n)]; },
+          py::arg("number"))
+      .def(
+          "set_x",
+          [](const HartFace& f, unsigned n, u64 v) {
+            if (register_number(n)) f.hart().x[n] = v;
+          },
+          py::arg("number"), py::arg("value"))
+      .def(
+          "f", [](const HartFace& f, unsigned n) { return f.hart().f[register_number(n)]; },
+          py::arg("number"))
+      .def(
+          "set_f", [](const HartFace& f, unsigned n, u64 v) { f.hart().f[register_number(n)] = v; },
+          py::arg("number"), py::arg("value"))
       .def("csr", &get_csr, py::arg("address"))
       .def("set_csr", &set_csr, py::arg("address"), py::arg("value"))
       .def("set_interrupt", &set_interrupt, py::arg("number"), py::arg("level"))
@@ -221,16 +254,23 @@ void bind_hart(py::module_& m) {
       .def("translate", &translate_address, py::arg("address"), py::arg("access") = "load",
            py::arg("privilege") = py::none(), py::arg("virtual") = py::none())
       .def("read", &read_virtual, py::arg("address"), py::arg("size"))
-      .def("write", [](const HartFace& f, u64 address, const py::bytes& data) { write_virtual(f, address, data); },
-           py::arg("address"), py::arg("data"))
-      .def("step", [](const HartFace& f, u64 count) {
-        Exit exit;
-        {
-          py::gil_scoped_release nogil;
-          exit = f.owner->system.step(f.index, count);
-        }
-        return f.owner->finish(exit);
-      }, py::arg("count") = 1)
+      .def(
+          "write",
+          [](const HartFace& f, u64 address, const py::bytes& data) {
+            write_virtual(f, address, data);
+          },
+          py::arg("address"), py::arg("data"))
+      .def(
+          "step",
+          [](const HartFace& f, u64 count) {
+            Exit exit;
+            {
+              py::gil_scoped_release nogil;
+              exit = f.owner->system.step(f.index, count);
+            }
+            return f.owner->finish(exit);
+          },
+          py::arg("count") = 1)
       .def("registers", &registers);
 }
 

@@ -58,19 +58,21 @@ ExtSet extension_set(const std::vector<std::string>& names) {
   return closure(set);
 }
 
-HartFace add_hart(const std::shared_ptr<SystemFace>& f, u64 id, const std::vector<std::string>& extensions,
-                  u64 reset_pc) {
+HartFace add_hart(const std::shared_ptr<SystemFace>& f, u64 id,
+                  const std::vector<std::string>& extensions, u64 reset_pc) {
   f->system.add_hart(id, extension_set(extensions), reset_pc);
   return {f, f->system.harts() - 1};
 }
 
-void add_device(SystemFace& f, const std::string& name, u64 base, u64 size, py::object read, py::object write) {
+void add_device(SystemFace& f, const std::string& name, u64 base, u64 size, py::object read,
+                py::object write) {
   const std::size_t reader = f.callables.size();
-  f.system.bus.add_device({name, base, size,
-                           [&f, reader](u64 offset, unsigned width) { return f.call<u64>(reader, 0, offset, width); },
-                           [&f, reader](u64 offset, unsigned width, u64 value) {
-                             f.call<int>(reader + 1, 0, offset, width, value);
-                           }});
+  f.system.bus.add_device(
+      {name, base, size,
+       [&f, reader](u64 offset, unsigned width) { return f.call<u64>(reader, 0, offset, width); },
+       [&f, reader](u64 offset, unsigned width, u64 value) {
+         f.call<int>(reader + 1, 0, offset, width, value);
+       }});
   f.callables.push_back(std::move(read));
   f.callables.push_back(std::move(write));
 }
@@ -85,7 +87,8 @@ void watch_store(SystemFace& f, u64 address, u64 size, py::object callback) {
 }
 
 [[noreturn]] void outside(u64 address, u64 size) {
-  throw py::index_error(py::str("{:#x}, {} bytes: not in one RAM").format(address, size).cast<std::string>());
+  throw py::index_error(
+      py::str("{:#x}, {} bytes: not in one RAM").format(address, size).cast<std::string>());
 }
 
 py::bytes read_memory(SystemFace& f, u64 address, u64 size) {
@@ -133,18 +136,19 @@ Exit run(SystemFace& f, std::optional<u64> instructions) {
 }
 
 Watchpoint watchpoint(u64 address, u64 size, const std::string& kind) {
-  if (kind != "r" && kind != "w" && kind != "rw") throw py::value_error("kind is r, w or rw, not " + kind);
+  if (kind != "r" && kind != "w" && kind != "rw")
+    throw py::value_error("kind is r, w or rw, not " + kind);
   return {address, size, kind[0] == 'r', kind.back() == 'w'};
 }
 
-template <class Change>
-void change_observers(SystemFace& f, Change change) {
+template <class Change> void change_observers(SystemFace& f, Change change) {
   change(f.system.observers);
   f.system.observe();
 }
 
 void log_commits(SystemFace& f, const std::optional<std::string>& path) {
-  change_observers(f, [&](Observers& o) { o.log = path ? std::make_unique<CommitLog>(*path) : nullptr; });
+  change_observers(
+      f, [&](Observers& o) { o.log = path ? std::make_unique<CommitLog>(*path) : nullptr; });
 }
 
 std::vector<HartFace> harts(const std::shared_ptr<SystemFace>& f) {
@@ -160,8 +164,9 @@ py::dict stats(SystemFace& f) {
     traps += f.system.hart(i).hart.traps;
     retired += f.system.hart(i).hart.retired;
   }
-  return py::dict(py::arg("instructions") = retired, py::arg("traps") = traps, py::arg("blocks") = code.blocks,
-                  py::arg("block_instructions") = code.instructions, py::arg("pages_dropped") = code.dropped);
+  return py::dict(
+      py::arg("instructions") = retired, py::arg("traps") = traps, py::arg("blocks") = code.blocks,
+      py::arg("block_instructions") = code.instructions, py::arg("pages_dropped") = code.dropped);
 }
 
 // Devices usually refer back to the system: let the garbage collector see through the callables.
@@ -186,7 +191,8 @@ void bind_system(py::module_& m) {
       .def_readonly("hart", &Exit::hart)
       .def_readonly("detail", &Exit::detail)
       .def("__repr__", [](const Exit& e) {
-        return py::str("Exit({!r}, hart={}, detail={:#x})").format(reason_name(e.reason), e.hart, e.detail);
+        return py::str("Exit({!r}, hart={}, detail={:#x})")
+            .format(reason_name(e.reason), e.hart, e.detail);
       });
 
   py::class_<RamView>(m, "_RamView", py::buffer_protocol()).def_buffer([](RamView& v) {
@@ -202,35 +208,56 @@ void bind_system(py::module_& m) {
   py::class_<SystemFace, std::shared_ptr<SystemFace>>(m, "System", collectable)
       .def(py::init(&make_system), py::arg("timebase") = 10'000'000, py::arg("clock") = "host")
       .def_property_readonly("harts", &harts)
-      .def_property("time", [](SystemFace& f) { return f.system.time(); },
-                    [](SystemFace& f, u64 value) { f.system.set_time(value); })
-      .def("add_ram", [](SystemFace& f, u64 base, u64 size) { f.system.bus.add_ram(base, size); }, py::arg("base"),
-           py::arg("size"))
-      .def("add_device", &add_device, py::arg("name"), py::arg("base"), py::arg("size"), py::arg("read"),
-           py::arg("write"))
-      .def("add_hart", &add_hart, py::arg("id"), py::arg("extensions"), py::arg("reset_pc") = 0x1000)
+      .def_property(
+          "time", [](SystemFace& f) { return f.system.time(); },
+          [](SystemFace& f, u64 value) { f.system.set_time(value); })
+      .def(
+          "add_ram", [](SystemFace& f, u64 base, u64 size) { f.system.bus.add_ram(base, size); },
+          py::arg("base"), py::arg("size"))
+      .def("add_device", &add_device, py::arg("name"), py::arg("base"), py::arg("size"),
+           py::arg("read"), py::arg("write"))
+      .def("add_hart", &add_hart, py::arg("id"), py::arg("extensions"),
+           py::arg("reset_pc") = 0x1000)
       .def("read", &read_memory, py::arg("address"), py::arg("size"))
       .def("write", &write_memory, py::arg("address"), py::arg("data"))
       .def("view", &view, py::arg("address"), py::arg("size"), py::arg("writable") = false)
       .def("watch_store", &watch_store, py::arg("address"), py::arg("size"), py::arg("callback"))
       .def("run", &run, py::arg("instructions") = py::none())
       .def("pause", [](SystemFace& f) { f.system.pause(); })
-      .def("halt", [](SystemFace& f, u64 code) { f.system.halt(code); }, py::arg("code"))
+      .def(
+          "halt", [](SystemFace& f, u64 code) { f.system.halt(code); }, py::arg("code"))
       .def("reset", [](SystemFace& f) { f.system.reset(); })
-      .def("add_breakpoint", [](SystemFace& f, u64 pc) {
-        change_observers(f, [pc](Observers& o) { o.breakpoints.insert(pc); });
-      }, py::arg("pc"))
-      .def("remove_breakpoint", [](SystemFace& f, u64 pc) {
-        change_observers(f, [pc](Observers& o) { o.breakpoints.erase(pc); });
-      }, py::arg("pc"))
-      .def("add_watchpoint", [](SystemFace& f, u64 address, u64 size, const std::string& kind) {
-        change_observers(f, [w = watchpoint(address, size, kind)](Observers& o) { o.watchpoints.insert(w); });
-      }, py::arg("address"), py::arg("size"), py::arg("kind"))
-      .def("remove_watchpoint", [](SystemFace& f, u64 address, u64 size, const std::string& kind) {
-        change_observers(f, [w = watchpoint(address, size, kind)](Observers& o) { o.watchpoints.erase(w); });
-      }, py::arg("address"), py::arg("size"), py::arg("kind"))
-      .def("stop_on_traps", [](SystemFace& f, const std::set<u64>& causes) { f.system.stop_on_traps(causes); },
-           py::arg("causes"))
+      .def(
+          "add_breakpoint",
+          [](SystemFace& f, u64 pc) {
+            change_observers(f, [pc](Observers& o) { o.breakpoints.insert(pc); });
+          },
+          py::arg("pc"))
+      .def(
+          "remove_breakpoint",
+          [](SystemFace& f, u64 pc) {
+            change_observers(f, [pc](Observers& o) { o.breakpoints.erase(pc); });
+          },
+          py::arg("pc"))
+      .def(
+          "add_watchpoint",
+          [](SystemFace& f, u64 address, u64 size, const std::string& kind) {
+            change_observers(f, [w = watchpoint(address, size, kind)](Observers& o) {
+              o.watchpoints.insert(w);
+            });
+          },
+          py::arg("address"), py::arg("size"), py::arg("kind"))
+      .def(
+          "remove_watchpoint",
+          [](SystemFace& f, u64 address, u64 size, const std::string& kind) {
+            change_observers(
+                f, [w = watchpoint(address, size, kind)](Observers& o) { o.watchpoints.erase(w); });
+          },
+          py::arg("address"), py::arg("size"), py::arg("kind"))
+      .def(
+          "stop_on_traps",
+          [](SystemFace& f, const std::set<u64>& causes) { f.system.stop_on_traps(causes); },
+          py::arg("causes"))
       .def("log_commits", &log_commits, py::arg("path"))
       .def("stats", &stats);
 }

@@ -50,7 +50,8 @@ std::unique_ptr<Block> CodeCache::build(Hpa at, Page& page) {
   for (u32 k = 0; k < block->count; ++k) block->steps[k].rest = block->count - 1 - k;
   block->steps.push_back({run_next_block, {}});
   block->steps.shrink_to_fit();
-  for (u64 line = start / 64; line * 64 < std::max(offset, start + 2); ++line) page.code_lines |= u64{1} << line;
+  for (u64 line = start / 64; line * 64 < std::max(offset, start + 2); ++line)
+    page.code_lines |= u64{1} << line;
   steps_ += block->steps.size();
   ++stats.blocks;
   stats.instructions += block->count;

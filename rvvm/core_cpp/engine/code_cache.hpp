@@ -13,7 +13,8 @@ namespace rvvm {
 struct Cpu;
 struct Step;
 
-// What executes one decoded instruction and goes on to the next; `left` is the budget after this block.
+// What executes one decoded instruction and goes on to the next; `left` is the budget after this
+// block.
 using Handler = void (*)(Cpu& cpu, const Step* step, u64 pc, i64 left);
 
 struct Step {
@@ -34,7 +35,8 @@ class CodeCache {
 
   CodeCache(Bus& bus, ExtSet extensions) : bus{bus}, extensions{extensions} {}
 
-  // The block that starts here, made when there is none; nullptr when its first instruction crosses the page.
+  // The block that starts here, made when there is none; nullptr when its first instruction crosses
+  // the page.
   const Block* find(Hpa at);
   // Whether the last find() was the first in its page: stores to the page must now be seen.
   bool page_is_new() const { return page_is_new_; }

@@ -24,14 +24,18 @@ unsigned long long wide(u64 value) { return value; }
 // What one instruction wrote, in Spike's order: by register number, then x before f before CSR.
 class Writes {
  public:
-  void x(unsigned n, u64 value) { if (n) values_[n << 4] = value; }
+  void x(unsigned n, u64 value) {
+    if (n) values_[n << 4] = value;
+  }
   void f(unsigned n, u64 value) { values_[n << 4 | 1] = value; }
   void csr(unsigned n, u64 value) { values_[n << 4 | 4] = value; }
   void print(std::FILE* file, const Hart& h) const {
     for (auto [key, value] : values_) {
       const unsigned n = key >> 4;
-      if ((key & 15) == 4) std::fprintf(file, " c%u_%s 0x%016llx", n, find_csr(h, n)->name.c_str(), wide(value));
-      else std::fprintf(file, " %c%-2u 0x%016llx", key & 1 ? 'f' : 'x', n, wide(value));
+      if ((key & 15) == 4)
+        std::fprintf(file, " c%u_%s 0x%016llx", n, find_csr(h, n)->name.c_str(), wide(value));
+      else
+        std::fprintf(file, " %c%-2u 0x%016llx", key & 1 ? 'f' : 'x', n, wide(value));
     }
   }
 
@@ -48,7 +52,8 @@ void note_csrs(Writes& writes, const Hart& h, const HartState& old, const Insn& 
     if (r) writes.csr(r->address, read_csr(h, *r));
     return;
   }
-  if (h.csr.fcsr != old.csr.fcsr) writes.csr(static_cast<u16>(Csr::fflags), h.csr.fcsr & fcsr_flags);
+  if (h.csr.fcsr != old.csr.fcsr)
+    writes.csr(static_cast<u16>(Csr::fflags), h.csr.fcsr & fcsr_flags);
   if (h.csr.mstatus != old.csr.mstatus) {
     const CsrRow* r = find_csr(h, static_cast<u16>(Csr::mstatus));
     writes.csr(r->address, read_csr(h, *r));
@@ -72,20 +77,24 @@ void CommitLog::after(const Cpu& cpu, const std::vector<AccessRecord>& accesses)
   const Row& r = row(insn.op);
   Writes writes;
   if (r.encoding.rd.present()) {
-    if (writes_float(r)) writes.f(insn.rd, h.f[insn.rd]);
-    else writes.x(insn.rd, h.x[insn.rd]);
+    if (writes_float(r))
+      writes.f(insn.rd, h.f[insn.rd]);
+    else
+      writes.x(insn.rd, h.x[insn.rd]);
   }
   note_csrs(writes, h, old_, insn);
 
   std::fprintf(file_, "core%4llu: %u 0x%016llx (0x%0*x)", wide(h.csr.mhartid),
-               static_cast<unsigned>(old_.mode.privilege), wide(old_.pc), insn.length * 2, insn.bits);
+               static_cast<unsigned>(old_.mode.privilege), wide(old_.pc), insn.length * 2,
+               insn.bits);
   writes.print(file_, h);
   for (const AccessRecord& a : accesses)
     if (!a.store || loads_and_stores(insn)) std::fprintf(file_, " mem 0x%016llx", wide(a.address));
   for (const AccessRecord& a : accesses) {
     if (!a.store) continue;
     const u64 mask = a.width >= 8 ? ~u64{0} : (u64{1} << (8 * a.width)) - 1;
-    std::fprintf(file_, " mem 0x%016llx 0x%0*llx", wide(a.address), a.width * 2, wide(a.value & mask));
+    std::fprintf(file_, " mem 0x%016llx 0x%0*llx", wide(a.address), a.width * 2,
+                 wide(a.value & mask));
   }
   std::fputc('\n', file_);
 }

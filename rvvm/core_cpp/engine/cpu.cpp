@@ -31,7 +31,8 @@ void Cpu::settle() {
   generation = mmu.exec->generation;
   fp_on = fp_enabled(hart);
   const u64 dirty = field::mstatus::FS.mask();
-  fp_dirty = (hart.csr.mstatus & dirty) == dirty && (!hart.mode.virt || (hart.csr.vsstatus & dirty) == dirty);
+  fp_dirty = (hart.csr.mstatus & dirty) == dirty &&
+             (!hart.mode.virt || (hart.csr.vsstatus & dirty) == dirty);
   misaligned_pc = hart.has(Ext::Zca) ? 0 : 2;
 }
 

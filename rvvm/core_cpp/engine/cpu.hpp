@@ -36,9 +36,9 @@ struct Cpu {
   Cpu(const Cpu&) = delete;
 
   void reset();
-  void take_pins();    // pins to wires
-  void settle();       // bring everything derived from the state up to date
-  void code_changed(); // cached ways to code are void
+  void take_pins();     // pins to wires
+  void settle();        // bring everything derived from the state up to date
+  void code_changed();  // cached ways to code are void
   void enter_trap(const Trap& trap);
   // Between instructions: take over the pins, take a pending interrupt. True when one was taken.
   bool attend();
@@ -53,14 +53,14 @@ struct Cpu {
   std::atomic<bool> attention{true};  // something to look at before the next block
   u64 generation = 0;                 // of the current fetch context
   bool fp_on = false, fp_dirty = false;
-  u64 misaligned_pc = 0;              // bits a jump target must not have
+  u64 misaligned_pc = 0;  // bits a jump target must not have
 
-  u64 limit = 0;                      // `retired` when the budget is used up
-  i64 left = 0;                       // what handlers leave behind
-  const Step* next_step = nullptr;    // without tail calls: what to run next
-  const u64* stop_causes = nullptr;   // bit sets by cause: exceptions, interrupts; to stop on traps
+  u64 limit = 0;                     // `retired` when the budget is used up
+  i64 left = 0;                      // what handlers leave behind
+  const Step* next_step = nullptr;   // without tail calls: what to run next
+  const u64* stop_causes = nullptr;  // bit sets by cause: exceptions, interrupts; to stop on traps
   bool stopped_on_trap = false;
-  u64 stopped_at = ~u64{0};            // breakpoint the last run ended at
+  u64 stopped_at = ~u64{0};  // breakpoint the last run ended at
 
   std::array<JumpEntry, jumps> jump_cache{};
   Step single[2];

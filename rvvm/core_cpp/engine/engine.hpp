@@ -1,4 +1,5 @@
-// The contract of an engine: run a hart for a budget of instructions, say why it stopped. Exits are values.
+// The contract of an engine: run a hart for a budget of instructions, say why it stopped. Exits are
+// values.
 #pragma once
 #include "isa/types.hpp"
 

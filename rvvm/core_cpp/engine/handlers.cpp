@@ -5,8 +5,8 @@
 #include "engine/interpreter_model.hpp"
 #include "semantics/bodies.hpp"
 
-// A handler ends by calling the next one, which -O2 makes a jump. Debug and sanitizer builds keep frames
-// alive, so there it returns to the run loop, which calls the next.
+// A handler ends by calling the next one, which -O2 makes a jump. Debug and sanitizer builds keep
+// frames alive, so there it returns to the run loop, which calls the next.
 #ifdef NDEBUG
 constexpr bool tail_calls = true;
 #else
@@ -32,8 +32,8 @@ namespace {
   return leave(cpu, step, pc, left);
 }
 
-// An instruction that traps does not retire, nor do those behind it. Each trap costs one of the budget all
-// the same, so that a handler that traps forever cannot hold the run loop.
+// An instruction that traps does not retire, nor do those behind it. Each trap costs one of the
+// budget all the same, so that a handler that traps forever cannot hold the run loop.
 [[gnu::noinline]] void leave_trapped(Cpu& cpu, const Step* step, u64 pc, i64 left) {
   left += step->rest + 1;
   cpu.hart.pc = pc;
@@ -46,21 +46,25 @@ namespace {
   cpu.left = left;
 }
 
-template <Op O>
-void handler(Cpu& cpu, const Step* step, u64 pc, i64 left) {
+template <Op O> void handler(Cpu& cpu, const Step* step, u64 pc, i64 left) {
   constexpr Row r = row(O);
   InterpreterModel m{cpu, step, pc, left};
   if constexpr (r.is(flag::serial)) m.begin_serial();
   if constexpr (r.is(flag::fp)) {
-    if (!cpu.fp_on) [[unlikely]] m.illegal();
-    else Body<O>::run(m, step->insn);
+    if (!cpu.fp_on) [[unlikely]]
+      m.illegal();
+    else
+      Body<O>::run(m, step->insn);
   } else {
     Body<O>::run(m, step->insn);
   }
-  if (m.trapped()) [[unlikely]] return leave_trapped(cpu, step, pc, left);
+  if (m.trapped()) [[unlikely]]
+    return leave_trapped(cpu, step, pc, left);
   if constexpr (r.is(flag::serial)) m.end_serial();
-  if constexpr (r.flags & (flag::serial | flag::jumps)) return run_block_at(cpu, step, m.next(), left);
-  else return run_step(cpu, step + 1, pc + step->insn.length, left);
+  if constexpr (r.flags & (flag::serial | flag::jumps))
+    return run_block_at(cpu, step, m.next(), left);
+  else
+    return run_step(cpu, step + 1, pc + step->insn.length, left);
 }
 
 constexpr std::array<Handler, op_count> handlers = {
@@ -70,23 +74,27 @@ constexpr std::array<Handler, op_count> handlers = {
 #undef X
 };
 
-// What the faulting address is away from the one the instruction computed: misaligned accesses only.
+// What the faulting address is away from the one the instruction computed: misaligned accesses
+// only.
 u64 address_offset(const Hart& h, const Insn& insn, u64 tval, bool has_offset) {
   return tval - (h.x[insn.rs1] + (has_offset ? static_cast<u64>(static_cast<i64>(insn.imm)) : 0));
 }
 
 }  // namespace
 
-// "Transformed Instruction or Pseudoinstruction for mtinst or htinst": the instruction as if uncompressed, its
-// offset cleared and rs1 replaced by the address offset; bit 1 tells that it was compressed.
+// "Transformed Instruction or Pseudoinstruction for mtinst or htinst": the instruction as if
+// uncompressed, its offset cleared and rs1 replaced by the address offset; bit 1 tells that it was
+// compressed.
 void InterpreterModel::note_transformed_instruction(Cpu& cpu, const Insn& insn) {
   Trap& trap = cpu.mmu.trap;
-  if (trap.tinst || !cpu.hart.has(Ext::H)) return;  // a pseudoinstruction of an implicit access stays
+  if (trap.tinst || !cpu.hart.has(Ext::H))
+    return;  // a pseudoinstruction of an implicit access stays
   constexpr u32 opcode = 0x7f, rd = 0x1f << 7, funct3 = 7 << 12, rs1 = 0x1f << 15, rs2 = 0x1f << 20;
   constexpr u32 load = 0x03, load_fp = 0x07, store = 0x23, store_fp = 0x27;
   const u32 bits = encode(insn);
   const u32 major = bits & opcode;
-  const bool is_load = major == load || major == load_fp, is_store = major == store || major == store_fp;
+  const bool is_load = major == load || major == load_fp,
+             is_store = major == store || major == store_fp;
   u32 kept = ~rs1;  // AMO, LR, SC, HLV, HSV and cache-block instructions keep the rest
   if (is_load) kept = opcode | rd | funct3;
   if (is_store) kept = opcode | rs2 | funct3;
@@ -97,7 +105,9 @@ void InterpreterModel::note_transformed_instruction(Cpu& cpu, const Insn& insn) 
 
 Handler handler_of(Op op) { return handlers[static_cast<std::size_t>(op)]; }
 
-void run_next_block(Cpu& cpu, const Step* step, u64 pc, i64 left) { run_block_at(cpu, step, pc, left); }
+void run_next_block(Cpu& cpu, const Step* step, u64 pc, i64 left) {
+  run_block_at(cpu, step, pc, left);
+}
 
 void leave(Cpu& cpu, const Step*, u64 pc, i64 left) {
   cpu.hart.pc = pc;

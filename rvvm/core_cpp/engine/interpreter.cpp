@@ -48,7 +48,8 @@ void Interpreter::run_single(Cpu& cpu) {
   h.retired = cpu.limit - cpu.left;
 }
 
-// The block at pc, by physical address; remembered for the next jump here. nullptr: run a single instruction.
+// The block at pc, by physical address; remembered for the next jump here. nullptr: run a single
+// instruction.
 const Block* Interpreter::find_block(Cpu& cpu, bool& trapped) {
   const u64 pc = cpu.hart.pc;
   const auto at = cpu.mmu.fetch(pc);

@@ -6,8 +6,8 @@ namespace rvvm {
 
 class Interpreter {
  public:
-  // Runs until `budget` instructions have retired, the hart waits, a stop cause traps, or `stop` is raised.
-  // Each trap counts as one of the budget without retiring anything.
+  // Runs until `budget` instructions have retired, the hart waits, a stop cause traps, or `stop` is
+  // raised. Each trap counts as one of the budget without retiring anything.
   Exit run(Cpu& cpu, i64 budget, const std::atomic<bool>& stop);
   // One instruction or one trap.
   Exit step(Cpu& cpu);

@@ -1,5 +1,5 @@
-// The model on which bodies interpret: values are integers, and what a body asks for happens at once.
-// Nothing here may let the address of a local escape: handlers end in tail calls.
+// The model on which bodies interpret: values are integers, and what a body asks for happens at
+// once. Nothing here may let the address of a local escape: handlers end in tail calls.
 #pragma once
 #include "engine/cpu.hpp"
 #include "hart/csr_rules.hpp"
@@ -13,8 +13,7 @@ struct FpResult {
   u8 flags;
 };
 
-template <class Tag>
-[[gnu::noinline]] FpResult fp_apply(u8 rm, u8 accrued, u64 a, u64 b, u64 c) {
+template <class Tag> [[gnu::noinline]] FpResult fp_apply(u8 rm, u8 accrued, u64 a, u64 b, u64 c) {
   fp::Env env{rm, 0};
   const u64 value = fp::evaluate<Tag>(env, accrued, a, b, c);
   return {value, env.flags};
@@ -45,7 +44,8 @@ class InterpreterModel {
 
   // ---- Control flow
   void jump(U target) {
-    if (target & cpu_.misaligned_pc) [[unlikely]] return raise(Exception::instruction_misaligned, target);
+    if (target & cpu_.misaligned_pc) [[unlikely]]
+      return raise(Exception::instruction_misaligned, target);
     next_ = target;
   }
   void branch(U condition, U target) {
@@ -58,31 +58,26 @@ class InterpreterModel {
   }
 
   // ---- Memory
-  template <class T>
-  void load(unsigned rd, U address) {
+  template <class T> void load(unsigned rd, U address) {
     std::make_unsigned_t<T> value;
     if (!cpu_.mmu.load(address, value)) return fault();
     x(rd, static_cast<U>(static_cast<i64>(static_cast<T>(value))));
   }
-  template <class T>
-  void load_f(unsigned rd, U address) {
+  template <class T> void load_f(unsigned rd, U address) {
     T value;
     if (!cpu_.mmu.load(address, value)) return fault();
     constexpr U box = sizeof(T) == 8 ? 0 : ~U{0} << (8 * sizeof(T) % 64);
     f(rd, value | box);
   }
-  template <class T>
-  void store(U address, U value) {
+  template <class T> void store(U address, U value) {
     if (!cpu_.mmu.store(address, static_cast<T>(value))) fault();
   }
 
-  template <class T>
-  void load_as(Mode mode, bool needs_execute, unsigned rd, U address) {
+  template <class T> void load_as(Mode mode, bool needs_execute, unsigned rd, U address) {
     if (!cpu_.mmu.load_as(mode, needs_execute, address, sizeof(T))) return fault();
     x(rd, static_cast<U>(static_cast<i64>(static_cast<T>(cpu_.mmu.loaded))));
   }
-  template <class T>
-  void store_as(Mode mode, U address, U value) {
+  template <class T> void store_as(Mode mode, U address, U value) {
     if (!cpu_.mmu.store_as(mode, address, sizeof(T), value)) fault();
   }
   void check_block(U address, u64 size) {
@@ -94,36 +89,34 @@ class InterpreterModel {
   void fence_translations(const FenceScope& scope) { cpu_.mmu.fence(scope); }
 
   // ---- Atomics: harts take turns, so a plain read and write is atomic
-  template <class T, class Combine>
-  void amo(unsigned rd, U address, Combine combine) {
+  template <class T, class Combine> void amo(unsigned rd, U address, Combine combine) {
     T* operand = atomic<T>(address, Access::store);
     if (!operand) return fault();
     const U old = static_cast<U>(static_cast<i64>(*operand));
     write(operand, address, static_cast<T>(combine(old)));
     x(rd, old);
   }
-  template <class T>
-  void lr(unsigned rd, U address) {
+  template <class T> void lr(unsigned rd, U address) {
     const T* operand = atomic<T>(address, Access::load);
     if (!operand) return fault();
     const U value = static_cast<U>(static_cast<i64>(*operand));
     cpu_.hart.reservation = {true, cpu_.mmu.operand_address().value, value, sizeof(T)};
     x(rd, value);
   }
-  template <class T>
-  void sc(unsigned rd, U address, U value) {
+  template <class T> void sc(unsigned rd, U address, U value) {
     T* operand = atomic<T>(address, Access::store);
     if (!operand) return fault();
     Reservation& r = cpu_.hart.reservation;
     // The reservation set is the operand of LR; a store by another hart shows in its value.
-    const bool holds = r.valid && r.address == cpu_.mmu.operand_address().value && r.width == sizeof(T) &&
+    const bool holds = r.valid && r.address == cpu_.mmu.operand_address().value &&
+                       r.width == sizeof(T) &&
                        r.value == static_cast<U>(static_cast<i64>(*operand));
-    r.valid = false;  // "Regardless of success or failure, executing an SC invalidates any reservation"
+    r.valid =
+        false;  // "Regardless of success or failure, executing an SC invalidates any reservation"
     if (holds) write(operand, address, static_cast<T>(value));
     x(rd, !holds);
   }
-  template <class T>
-  void cas(unsigned rd, U address, U value) {
+  template <class T> void cas(unsigned rd, U address, U value) {
     T* operand = atomic<T>(address, Access::store);
     if (!operand) return fault();
     const T old = *operand;
@@ -147,15 +140,16 @@ class InterpreterModel {
   }
 
   // ---- Floating point (the contract is in semantics/floating.hpp)
-  template <class Tag>
-  void fp(const Insn& i) {
+  template <class Tag> void fp(const Insn& i) {
     u64& fcsr = cpu_.hart.csr.fcsr;
     const u8 rm = Tag::rounds ? fp::resolve(i.rm, fcsr >> fcsr_frm_shift) : u8{fp::RNE};
     if (fp::reserved(rm)) return illegal();
     const FpResult r = fp_apply<Tag>(rm, fcsr & fcsr_flags, operand<Tag::from[0]>(i.rs1),
                                      operand<Tag::from[1]>(i.rs2), operand<Tag::from[2]>(i.rs3));
-    if constexpr (Tag::to == fp::Operand::x) x(i.rd, r.value);
-    else f(i.rd, r.value);
+    if constexpr (Tag::to == fp::Operand::x)
+      x(i.rd, r.value);
+    else
+      f(i.rd, r.value);
     if (r.flags & ~fcsr) {
       fcsr |= r.flags;
       touch_fp();
@@ -171,7 +165,8 @@ class InterpreterModel {
   }
   void raise(Exception cause, u64 tval) {
     // Only an address is a guest's address; an instruction's bits are not.
-    const bool address = cause == Exception::instruction_misaligned || cause == Exception::breakpoint;
+    const bool address =
+        cause == Exception::instruction_misaligned || cause == Exception::breakpoint;
     raise(Trap{.cause = code(cause), .tval = tval, .gva = address && cpu_.hart.mode.virt});
   }
   void illegal() { raise(Exception::illegal_instruction, step_->insn.bits); }
@@ -182,7 +177,8 @@ class InterpreterModel {
   }
   static void note_transformed_instruction(Cpu& cpu, const Insn& insn);
 
-  // ---- Around a serial row: its body sees the exact state, and the next instruction what it changed
+  // ---- Around a serial row: its body sees the exact state, and the next instruction what it
+  // changed
   void begin_serial() {
     Hart& h = cpu_.hart;
     h.pc = pc_;
@@ -201,24 +197,25 @@ class InterpreterModel {
   U next() const { return next_; }
 
  private:
-  template <fp::Operand Kind>
-  U operand(unsigned r) const {
-    if constexpr (Kind == fp::Operand::x) return x(r);
-    else if constexpr (Kind == fp::Operand::none) return 0;
-    else return f(r);
+  template <fp::Operand Kind> U operand(unsigned r) const {
+    if constexpr (Kind == fp::Operand::x)
+      return x(r);
+    else if constexpr (Kind == fp::Operand::none)
+      return 0;
+    else
+      return f(r);
   }
-  template <class T>
-  T* atomic(U address, Access access) {
+  template <class T> T* atomic(U address, Access access) {
     return reinterpret_cast<T*>(cpu_.mmu.atomic_operand(address, sizeof(T), access));
   }
-  template <class T>
-  void write(T* operand, U address, T value) {
+  template <class T> void write(T* operand, U address, T value) {
     *operand = value;
     cpu_.mmu.atomic_written(address, sizeof(T), static_cast<std::make_unsigned_t<T>>(value));
   }
   U pair(unsigned r, unsigned half) const { return r ? x(r + half) : 0; }
   void touch_fp() {
-    if (cpu_.fp_dirty) [[likely]] return;
+    if (cpu_.fp_dirty) [[likely]]
+      return;
     mark_fp_dirty(cpu_.hart);
     cpu_.fp_dirty = true;
   }

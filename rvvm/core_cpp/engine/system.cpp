@@ -10,8 +10,10 @@ namespace rvvm {
 
 namespace {
 
-constexpr u64 turn_instructions = 50'000;   // a fraction of a millisecond: timers and other harts wait no longer
-constexpr auto longest_sleep = std::chrono::milliseconds(20);  // then poll: signals must get through
+constexpr u64 turn_instructions =
+    50'000;  // a fraction of a millisecond: timers and other harts wait no longer
+constexpr auto longest_sleep =
+    std::chrono::milliseconds(20);  // then poll: signals must get through
 
 bool overlap(u64 a, u64 a_size, u64 b, u64 b_size) { return a < b + b_size && b < a + a_size; }
 
@@ -37,7 +39,7 @@ Cpu& System::add_hart(u64 hart_id, ExtSet extensions, u64 reset_pc) {
   return *cpus_.back();
 }
 
-// ---- Running -------------------------------------------------------------------------------------------------
+// ---- Running
 
 Exit System::run(u64 budget, const std::function<bool()>& poll) {
   if (cpus_.empty()) return {};
@@ -59,7 +61,8 @@ Exit System::run(u64 budget, const std::function<bool()>& poll) {
     exit = take_turn(turn_, std::min(budget, turn_length(cpu)));
     const u64 retired = cpu.hart.retired - before;
     budget -= std::min(budget, retired);
-    if (exit.reason != ExitReason::budget && exit.reason != ExitReason::wfi && exit.reason != ExitReason::pause)
+    if (exit.reason != ExitReason::budget && exit.reason != ExitReason::wfi &&
+        exit.reason != ExitReason::pause)
       return exit;
     turn_ = (turn_ + 1) % cpus_.size();
     if (turn_ == 0) advance_clock(cpu.hart.retired - cpu.hart.turn_start);
@@ -82,8 +85,8 @@ bool System::interrupted(Exit& exit) {
   return false;
 }
 
-// With time that counts instructions a turn ends at the next deadline, so that timers fire at the same
-// instruction in every run.
+// With time that counts instructions a turn ends at the next deadline, so that timers fire at the
+// same instruction in every run.
 u64 System::turn_length(const Cpu& cpu) const {
   u64 turn = std::min(turn_instructions, counters::until_overflow(cpu.hart));
   if (!clock.by_instructions) return turn;
@@ -96,7 +99,8 @@ u64 System::turn_length(const Cpu& cpu) const {
 Exit System::take_turn(unsigned index, u64 turn) {
   Cpu& cpu = *cpus_[index];
   cpu.attention.store(true, std::memory_order_relaxed);  // timers may be due
-  Exit exit = observers.any() ? observed_turn(index, turn) : interpreter_.run(cpu, static_cast<i64>(turn), stop_);
+  Exit exit = observers.any() ? observed_turn(index, turn)
+                              : interpreter_.run(cpu, static_cast<i64>(turn), stop_);
   exit.hart = index;
   return exit;
 }
@@ -151,7 +155,8 @@ bool System::all_waiting() const {
   return std::ranges::all_of(cpus_, [](const auto& cpu) { return cpu->hart.waiting; });
 }
 
-// Nothing to execute until a wire changes or a timer is due. Instruction time jumps there; host time passes.
+// Nothing to execute until a wire changes or a timer is due. Instruction time jumps there; host
+// time passes.
 void System::idle() {
   u64 deadline = ~u64{0};
   for (auto& cpu : cpus_) {
@@ -166,8 +171,9 @@ void System::idle() {
   }
   const u64 ticks = deadline > now ? deadline - now : 0;
   const u64 longest = clock.frequency / 50;
-  const auto sleep = ticks < longest ? std::chrono::nanoseconds(ticks * 1'000'000'000 / clock.frequency)
-                                     : std::chrono::nanoseconds(longest_sleep);
+  const auto sleep = ticks < longest
+                         ? std::chrono::nanoseconds(ticks * 1'000'000'000 / clock.frequency)
+                         : std::chrono::nanoseconds(longest_sleep);
   std::unique_lock lock(mutex_);
   const u64 seen = wakes_;
   wake_.wait_for(lock, sleep, [&] { return wakes_ != seen || stop_.load(); });
@@ -191,7 +197,7 @@ void System::collect_code() {
   }
 }
 
-// ---- From outside --------------------------------------------------------------------------------------------
+// ---- From outside
 
 void System::pause() {
   pause_requested_ = true;
@@ -250,7 +256,7 @@ CodeCache::Stats System::code_stats() const {
   return sum;
 }
 
-// ---- Memory and translated code ---------------------------------------------------------------------------------
+// ---- Memory and translated code
 
 bool System::read(u64 address, u8* data, u64 size) const {
   const u8* host = bus.host(Hpa{address}, size);

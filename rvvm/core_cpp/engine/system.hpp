@@ -1,4 +1,5 @@
-// The machine below the board: harts, physical memory, time, and the loop that gives each hart its turn.
+// The machine below the board: harts, physical memory, time, and the loop that gives each hart its
+// turn.
 #pragma once
 #include <condition_variable>
 #include <memory>
@@ -35,14 +36,14 @@ class System final : public CodeWatcher {
   Cpu& hart(unsigned index) { return *cpus_[index]; }
   unsigned harts() const { return cpus_.size(); }
 
-  // Harts in turn, in the calling thread, until `budget` instructions have retired in all, or something stops
-  // them. When all wait for interrupts the thread sleeps until a deadline, a wire or pause(); `poll` is called
-  // now and then, and its answer false stops the run.
+  // Harts in turn, in the calling thread, until `budget` instructions have retired in all, or
+  // something stops them. When all wait for interrupts the thread sleeps until a deadline, a wire
+  // or pause(); `poll` is called now and then, and its answer false stops the run.
   Exit run(u64 budget, const std::function<bool()>& poll);
   Exit step(unsigned hart, u64 count);
 
-  void pause();             // from any thread
-  void halt(u64 code);      // from a device
+  void pause();         // from any thread
+  void halt(u64 code);  // from a device
   void wires_changed(Cpu& cpu);
   void reset();
 
@@ -52,8 +53,8 @@ class System final : public CodeWatcher {
   // Physical memory of RAM, in step with translated code. False outside RAM.
   bool read(u64 address, u8* data, u64 size) const;
   bool write(u64 address, const u8* data, u64 size);
-  void forget_code();       // after writes that did not come through here
-  void observe();           // after `observers` has changed
+  void forget_code();  // after writes that did not come through here
+  void observe();      // after `observers` has changed
   void stop_on_traps(const std::set<u64>& causes);
   CodeCache::Stats code_stats() const;  // of all caches together
 
@@ -78,7 +79,7 @@ class System final : public CodeWatcher {
   std::vector<std::pair<ExtSet, std::unique_ptr<CodeCache>>> code_;
   std::vector<std::unique_ptr<Cpu>> cpus_;
   Interpreter interpreter_;
-  unsigned turn_ = 0;          // whose it is
+  unsigned turn_ = 0;  // whose it is
   u64 clock_remainder_ = 0;
   u64 stop_causes_[2] = {0, 0};
 

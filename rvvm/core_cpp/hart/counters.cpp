@@ -29,8 +29,7 @@ bool counting(const Hart& h, unsigned counter) {
   return field::mhpmevent::EVENT.get(event) && !(event & inhibit_bit(h.mode));
 }
 
-template <class Visit>
-void each_running(Hart& h, Visit visit) {
+template <class Visit> void each_running(Hart& h, Visit visit) {
   for (unsigned counter = 0; counter < 32; ++counter)
     if (counter != 1 && counting(h, counter)) visit(slot(h, counter));
 }

@@ -1,15 +1,18 @@
-// Hardware performance counters as offsets to the count of retired instructions (one cycle an instruction).
+// Hardware performance counters as offsets to the count of retired instructions (one cycle an
+// instruction).
 #pragma once
 #include "hart/hart.hpp"
 
 namespace rvvm::counters {
 
-// Events that mhpmevent can select; the encodings are ours (Privileged spec, "Hardware Performance Monitor").
+// Events that mhpmevent can select; the encodings are ours (Privileged spec, "Hardware Performance
+// Monitor").
 enum class Event : u8 { none = 0, cycles = 1, instructions = 2 };
 
-u64 read(const Hart& h, unsigned counter);                // 0 mcycle, 2 minstret, 3..31 mhpmcounter
+u64 read(const Hart& h, unsigned counter);  // 0 mcycle, 2 minstret, 3..31 mhpmcounter
 void write(Hart& h, unsigned counter, u64 value);
-// Anything that decides whether counters run (inhibits, events, the mode) changes between freeze and thaw.
+// Anything that decides whether counters run (inhibits, events, the mode) changes between freeze
+// and thaw.
 void freeze(Hart& h);
 void thaw(Hart& h);
 // Sscofpmf: set OF and pend LCOFI for counters that have wrapped.

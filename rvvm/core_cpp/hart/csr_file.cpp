@@ -12,8 +12,8 @@ namespace {
 std::vector<CsrRow> make_rows() {
   using enum Ext;
   std::vector<CsrRow> rows;
-  auto range = [&](const char* name, Csr csr, unsigned first, unsigned last, unsigned stride, Need need,
-                   auto read, auto write) {
+  auto range = [&](const char* name, Csr csr, unsigned first, unsigned last, unsigned stride,
+                   Need need, auto read, auto write) {
     for (unsigned n = first; n <= last; n += stride) {
       const u8 index = (n - first) / stride;
       const u16 address = static_cast<u16>(csr) + index * stride;
@@ -21,9 +21,11 @@ std::vector<CsrRow> make_rows() {
     }
   };
 #define CSR(address, name, need, rule) \
-  rows.push_back({#name, Csr::name, address, 0, need, &rule<Csr::name>::read, &rule<Csr::name>::write});
-#define CSR_RANGE(address, name, first, last, stride, need, rule) \
-  range(#name, Csr::name, first, last, stride, need, &rule<Csr::name>::read, &rule<Csr::name>::write);
+  rows.push_back(                      \
+      {#name, Csr::name, address, 0, need, &rule<Csr::name>::read, &rule<Csr::name>::write});
+#define CSR_RANGE(address, name, first, last, stride, need, rule)            \
+  range(#name, Csr::name, first, last, stride, need, &rule<Csr::name>::read, \
+        &rule<Csr::name>::write);
 #include "isa/csrs.inc"
 #undef CSR
 #undef CSR_RANGE
@@ -45,10 +47,10 @@ const std::array<const CsrRow*, 4096>& rows_by_address() {
   return index;
 }
 
-// ---- Access checks: each returns the verdict of one control, `allowed` when it does not apply -----------------
+// ---- Access checks: each returns the verdict of one control, `allowed` when it does not apply
 
-// A control that machine mode keeps from everyone is illegal; one that the hypervisor keeps from its
-// guest is virtual ("Virtual-Instruction Exception").
+// A control that machine mode keeps from everyone is illegal; one that the hypervisor keeps from
+// its guest is virtual ("Virtual-Instruction Exception").
 Verdict gate(const Hart& h, bool machine_allows, bool hypervisor_allows) {
   if (!machine_allows) return Verdict::illegal_instruction;
   if (h.mode.virt && !hypervisor_allows) return Verdict::virtual_instruction;
@@ -72,7 +74,8 @@ Verdict check_privilege(const Hart& h, u16 address, bool write) {
 Verdict check_counter(const Hart& h, unsigned counter) {
   auto enabled = [&](u64 word) { return (word >> counter & 1) != 0; };
   const Verdict v = gate(h, enabled(h.csr.mcounteren), enabled(h.csr.hcounteren));
-  if (v != Verdict::allowed || is_supervisor(h) || enabled(h.csr.scounteren) || !h.has(Ext::S)) return v;
+  if (v != Verdict::allowed || is_supervisor(h) || enabled(h.csr.scounteren) || !h.has(Ext::S))
+    return v;
   return h.mode.virt ? Verdict::virtual_instruction : Verdict::illegal_instruction;
 }
 
@@ -101,27 +104,24 @@ Verdict check_controls(const Hart& h, const CsrRow& row) {
   switch (row.csr) {
     case Csr::fflags:
     case Csr::frm:
-    case Csr::fcsr:
-      return fp_enabled(h) ? Verdict::allowed : Verdict::illegal_instruction;
+    case Csr::fcsr: return fp_enabled(h) ? Verdict::allowed : Verdict::illegal_instruction;
     case Csr::cycle:
     case Csr::time:
     case Csr::instret:
     case Csr::hpmcounter:
       return below_machine ? check_counter(h, row.address & 31) : Verdict::allowed;
     case Csr::stimecmp:
-    case Csr::vstimecmp:
-      return below_machine ? check_timer(h) : Verdict::allowed;
+    case Csr::vstimecmp: return below_machine ? check_timer(h) : Verdict::allowed;
     case Csr::satp:
-    case Csr::hgatp:
-      return below_machine ? check_root(h) : Verdict::allowed;
+    case Csr::hgatp: return below_machine ? check_root(h) : Verdict::allowed;
     case Csr::senvcfg:
     case Csr::henvcfg:
       return below_machine ? check_stateen(h, 0, field::mstateen::ENVCFG.mask()) : Verdict::allowed;
     case Csr::sstateen:
     case Csr::hstateen:
-      return below_machine ? check_stateen(h, row.index, field::mstateen::SE.mask()) : Verdict::allowed;
-    default:
-      return Verdict::allowed;
+      return below_machine ? check_stateen(h, row.index, field::mstateen::SE.mask())
+                           : Verdict::allowed;
+    default: return Verdict::allowed;
   }
 }
 
@@ -138,7 +138,8 @@ Verdict check_csr_access(const Hart& h, const CsrRow& row, bool write) {
   const Verdict v = check_privilege(h, row.address, write);
   // A guest's access that HS-mode itself could not make is illegal, not virtual.
   const Verdict controls = check_controls(h, row);
-  if (v == Verdict::virtual_instruction && controls == Verdict::illegal_instruction) return controls;
+  if (v == Verdict::virtual_instruction && controls == Verdict::illegal_instruction)
+    return controls;
   return v == Verdict::allowed ? controls : v;
 }
 

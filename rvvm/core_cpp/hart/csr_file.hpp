@@ -1,4 +1,5 @@
-// Reading and writing CSRs: the one place that joins the rows (isa/csrs.inc) with their rules (csr_rules.hpp).
+// Reading and writing CSRs: the one place that joins the rows (isa/csrs.inc) with their rules
+// (csr_rules.hpp).
 #pragma once
 #include <span>
 #include <string>
@@ -10,9 +11,9 @@ namespace rvvm {
 
 struct CsrRow {
   std::string name;
-  Csr csr;      // the row; of a range, the range's
+  Csr csr;  // the row; of a range, the range's
   u16 address;
-  u8 index;     // within a range
+  u8 index;  // within a range
   Need need;
   u64 (*read)(const Hart&, unsigned index);
   void (*write)(Hart&, unsigned index, u64 value);
@@ -27,8 +28,8 @@ inline void write_csr(Hart& h, const CsrRow& row, u64 value) { row.write(h, row.
 
 enum class Verdict : u8 { allowed, illegal_instruction, virtual_instruction };
 
-// May an instruction in the hart's present mode access this CSR? (Privileged spec, "CSR Address Mapping
-// Conventions", "Virtual-Instruction Exception", and the control registers each CSR names.)
+// May an instruction in the hart's present mode access this CSR? (Privileged spec, "CSR Address
+// Mapping Conventions", "Virtual-Instruction Exception", and the control registers each CSR names.)
 Verdict check_csr_access(const Hart& h, const CsrRow& row, bool write);
 
 // V=1: supervisor CSRs are replaced by their VS twins ("Hypervisor and Virtual Supervisor CSRs").

@@ -9,22 +9,24 @@
 namespace rvvm {
 
 // The stored word of a row.
-template <Csr C>
-u64& slot(HartState& h, unsigned index);
+template <Csr C> u64& slot(HartState& h, unsigned index);
 #define CSR(address, name, need, rule) \
   template <> inline u64& slot<Csr::name>(HartState & h, unsigned) { return h.csr.name; }
-#define CSR_RANGE(address, name, first, last, stride, need, rule) \
-  template <> inline u64& slot<Csr::name>(HartState & h, unsigned index) { return h.csr.name[index]; }
+#define CSR_RANGE(address, name, first, last, stride, need, rule)          \
+  template <> inline u64& slot<Csr::name>(HartState & h, unsigned index) { \
+    return h.csr.name[index];                                              \
+  }
 #include "isa/csrs.inc"
 #undef CSR
 #undef CSR_RANGE
-template <Csr C>
-u64 stored(const HartState& h, unsigned index) { return slot<C>(const_cast<HartState&>(h), index); }
+template <Csr C> u64 stored(const HartState& h, unsigned index) {
+  return slot<C>(const_cast<HartState&>(h), index);
+}
 
 constexpr u64 merge(u64 old, u64 value, u64 mask) { return (old & ~mask) | (value & mask); }
 constexpr u64 bit_if(bool condition, u64 mask) { return condition ? mask : 0; }
 
-// ---- What is writable on this hart ------------------------------------------------------------------------
+// ---- What is writable on this hart
 
 inline u64 supervisor_interrupts(const Hart& h) {
   return bit_if(h.has(Ext::S), irq::supervisor) | bit_if(h.has(Ext::Sscofpmf), irq::LCOFI);
@@ -49,16 +51,15 @@ constexpr unsigned geilen = 5;
 constexpr unsigned pmp_entries = 16;
 enum class Xlen : u64 { rv64 = 2 };
 
-// ---- Rules ------------------------------------------------------------------------------------------------
+// ---- Rules
 
 // Keeps what its fields allow.
-template <Csr C>
-struct Plain {
+template <Csr C> struct Plain {
   static u64 read(const Hart& h, unsigned i) { return stored<C>(h, i); }
   static void write(Hart& h, unsigned i, u64 value) {
     u64& word = slot<C>(h, i);
     word = merge(word, value, csr_write_mask(C));
-    h.stale |= stale_interrupts;  // hvip, hideleg, hgeie, hcounteren: cheaper to ask than to tell apart
+    h.stale |= stale_interrupts;  // hvip, hideleg, hgeie...: cheaper to ask than to tell apart
   }
 };
 
@@ -67,25 +68,25 @@ inline void set_fcsr(Hart& h, u64 value) {
   h.csr.fcsr = value & 0xff;
   mark_fp_dirty(h);
 }
-template <Csr>
-struct Fcsr {
+template <Csr> struct Fcsr {
   static u64 read(const Hart& h, unsigned) { return h.csr.fcsr; }
   static void write(Hart& h, unsigned, u64 value) { set_fcsr(h, value); }
 };
-template <Csr>
-struct Fflags {
+template <Csr> struct Fflags {
   static u64 read(const Hart& h, unsigned) { return h.csr.fcsr & fcsr_flags; }
-  static void write(Hart& h, unsigned, u64 value) { set_fcsr(h, merge(h.csr.fcsr, value, fcsr_flags)); }
+  static void write(Hart& h, unsigned, u64 value) {
+    set_fcsr(h, merge(h.csr.fcsr, value, fcsr_flags));
+  }
 };
-template <Csr>
-struct Frm {
+template <Csr> struct Frm {
   static u64 read(const Hart& h, unsigned) { return h.csr.fcsr >> fcsr_frm_shift; }
   static void write(Hart& h, unsigned, u64 value) {
     set_fcsr(h, merge(h.csr.fcsr, value << fcsr_frm_shift, 7 << fcsr_frm_shift));
   }
 };
 
-// mstatus and its relatives. SD summarises FS; XLEN fields say 64 ("Extension Context Status", "Base ISA Control").
+// mstatus and its relatives. SD summarises FS; XLEN fields say 64 ("Extension Context Status",
+// "Base ISA Control").
 constexpr u64 status_fixed(u64 status, u64 xlen_fields) {
   const bool dirty = field::mstatus::FS.get(status) == 3;
   return status | xlen_fields | bit_if(dirty, field::mstatus::SD.mask());
@@ -98,8 +99,7 @@ inline u64 status_mask(const Hart& h, u64 mask) {
   return h.has(Ext::F) ? mask : mask & ~field::mstatus::FS.mask();
 }
 
-template <Csr>
-struct Mstatus {
+template <Csr> struct Mstatus {
   static u64 read(const Hart& h, unsigned) {
     const bool s = h.has(Ext::S);
     return status_fixed(h.csr.mstatus, bit_if(s, xl64(field::mstatus::SXL)) |
@@ -116,8 +116,7 @@ struct Mstatus {
     h.stale |= stale_interrupts | stale_translation;
   }
 };
-template <Csr>
-struct Sstatus {
+template <Csr> struct Sstatus {
   static u64 read(const Hart& h, unsigned) {
     return status_fixed(h.csr.mstatus & sstatus_view, xl64(field::sstatus::UXL));
   }
@@ -126,8 +125,7 @@ struct Sstatus {
     h.stale |= stale_interrupts | stale_translation;
   }
 };
-template <Csr>
-struct Vsstatus {
+template <Csr> struct Vsstatus {
   static u64 read(const Hart& h, unsigned) {
     return status_fixed(h.csr.vsstatus, xl64(field::vsstatus::UXL));
   }
@@ -136,8 +134,7 @@ struct Vsstatus {
     h.stale |= stale_interrupts | stale_translation;
   }
 };
-template <Csr>
-struct Hstatus {
+template <Csr> struct Hstatus {
   static u64 read(const Hart& h, unsigned) { return h.csr.hstatus | xl64(field::hstatus::VSXL); }
   static void write(Hart& h, unsigned, u64 value) {
     u64 mask = csr_write_mask(Csr::hstatus);
@@ -147,13 +144,12 @@ struct Hstatus {
   }
 };
 
-template <Csr>
-struct Misa {  // read-only: no extension can be switched off, which WARL allows
+template <Csr> struct Misa {  // read-only: no extension can be switched off, which WARL allows
   static u64 read(const Hart& h, unsigned) {
     u64 value = field::misa::MXL.with(0, static_cast<u64>(Xlen::rv64));
-    constexpr std::pair<Ext, char> letters[] = {{Ext::I, 'I'}, {Ext::M, 'M'}, {Ext::A, 'A'}, {Ext::F, 'F'},
-                                                {Ext::D, 'D'}, {Ext::C, 'C'}, {Ext::B, 'B'}, {Ext::H, 'H'},
-                                                {Ext::S, 'S'}, {Ext::U, 'U'}};
+    constexpr std::pair<Ext, char> letters[] = {
+        {Ext::I, 'I'}, {Ext::M, 'M'}, {Ext::A, 'A'}, {Ext::F, 'F'}, {Ext::D, 'D'},
+        {Ext::C, 'C'}, {Ext::B, 'B'}, {Ext::H, 'H'}, {Ext::S, 'S'}, {Ext::U, 'U'}};
     for (auto [extension, letter] : letters)
       if (h.has(extension)) value |= u64{1} << (letter - 'A');
     return value;
@@ -161,9 +157,9 @@ struct Misa {  // read-only: no extension can be switched off, which WARL allows
   static void write(Hart&, unsigned, u64) {}
 };
 
-// Interrupt registers are views of mip and mie ("Machine Interrupt Registers", "hvip, hip, and hie").
-template <Csr>
-struct Mip {
+// Interrupt registers are views of mip and mie ("Machine Interrupt Registers", "hvip, hip, and
+// hie").
+template <Csr> struct Mip {
   static u64 read(const Hart& h, unsigned) { return pending_interrupts(h); }
   static void write(Hart& h, unsigned, u64 value) {
     u64 mask = supervisor_interrupts(h);
@@ -173,8 +169,7 @@ struct Mip {
     h.stale |= stale_interrupts;
   }
 };
-template <Csr>
-struct Sip {
+template <Csr> struct Sip {
   static u64 visible(const Hart& h) { return mideleg(h) & supervisor_interrupts(h); }
   static u64 read(const Hart& h, unsigned) { return pending_interrupts(h) & visible(h); }
   static void write(Hart& h, unsigned, u64 value) {
@@ -182,16 +177,14 @@ struct Sip {
     h.stale |= stale_interrupts;
   }
 };
-template <Csr>
-struct Hip {
+template <Csr> struct Hip {
   static u64 read(const Hart& h, unsigned) { return pending_interrupts(h) & guest_interrupts(h); }
   static void write(Hart& h, unsigned, u64 value) {
     h.csr.hvip = merge(h.csr.hvip, value, irq::VSSI);
     h.stale |= stale_interrupts;
   }
 };
-template <Csr>
-struct Vsip {  // the delegated VS bits, one place lower
+template <Csr> struct Vsip {  // the delegated VS bits, one place lower
   static u64 visible(const Hart& h) { return h.csr.hideleg & irq::virtual_supervisor; }
   static u64 read(const Hart& h, unsigned) { return (pending_interrupts(h) & visible(h)) >> 1; }
   static void write(Hart& h, unsigned, u64 value) {
@@ -203,67 +196,60 @@ inline void set_mie(Hart& h, u64 value, u64 mask) {
   h.csr.mie = merge(h.csr.mie, value, mask);
   h.stale |= stale_interrupts;
 }
-template <Csr>
-struct Mie {
+template <Csr> struct Mie {
   static u64 read(const Hart& h, unsigned) { return h.csr.mie; }
   static void write(Hart& h, unsigned, u64 value) {
     set_mie(h, value, irq::machine | supervisor_interrupts(h) | guest_interrupts(h));
   }
 };
-template <Csr C>
-struct Sie {
+template <Csr C> struct Sie {
   static u64 read(const Hart& h, unsigned) { return h.csr.mie & Sip<C>::visible(h); }
   static void write(Hart& h, unsigned, u64 value) { set_mie(h, value, Sip<C>::visible(h)); }
 };
-template <Csr>
-struct Hie {
+template <Csr> struct Hie {
   static u64 read(const Hart& h, unsigned) { return h.csr.mie & guest_interrupts(h); }
   static void write(Hart& h, unsigned, u64 value) { set_mie(h, value, guest_interrupts(h)); }
 };
-template <Csr C>
-struct Vsie {
+template <Csr C> struct Vsie {
   static u64 read(const Hart& h, unsigned) { return (h.csr.mie & Vsip<C>::visible(h)) >> 1; }
   static void write(Hart& h, unsigned, u64 value) { set_mie(h, value << 1, Vsip<C>::visible(h)); }
 };
-template <Csr>
-struct Hgeip {
+template <Csr> struct Hgeip {
   static u64 read(const Hart& h, unsigned) { return h.wires.guest_external; }
   static void write(Hart&, unsigned, u64) {}
 };
-template <Csr>
-struct Mideleg {
+template <Csr> struct Mideleg {
   static u64 read(const Hart& h, unsigned) { return mideleg(h); }
   static void write(Hart& h, unsigned, u64 value) {
     h.csr.mideleg = merge(h.csr.mideleg, value, supervisor_interrupts(h));
     h.stale |= stale_interrupts;
   }
 };
-template <Csr>
-struct Medeleg {
+template <Csr> struct Medeleg {
   static u64 read(const Hart& h, unsigned) { return h.csr.medeleg; }
   static void write(Hart& h, unsigned, u64 value) {
     using namespace field::medeleg;
     u64 mask = csr_write_mask(Csr::medeleg);
     if (!h.has(Ext::H))
-      mask &= ~(ecall_from_vs.mask() | instruction_guest_page_fault.mask() | load_guest_page_fault.mask() |
-                virtual_instruction.mask() | store_guest_page_fault.mask());
+      mask &= ~(ecall_from_vs.mask() | instruction_guest_page_fault.mask() |
+                load_guest_page_fault.mask() | virtual_instruction.mask() |
+                store_guest_page_fault.mask());
     h.csr.medeleg = merge(h.csr.medeleg, value, mask);
   }
 };
 
-template <Csr C>
-struct TrapVector {  // MODE 2 and 3 are reserved: their high bit reads as zero
+template <Csr C> struct TrapVector {  // MODE 2 and 3 are reserved: their high bit reads as zero
   static u64 read(const Hart& h, unsigned i) { return stored<C>(h, i); }
   static void write(Hart& h, unsigned i, u64 value) { slot<C>(h, i) = value & ~u64{2}; }
 };
 inline u64 pc_mask(const Hart& h) { return h.has(Ext::Zca) ? ~u64{1} : ~u64{3}; }  // IALIGN
-template <Csr C>
-struct Epc {
+template <Csr C> struct Epc {
   static u64 read(const Hart& h, unsigned i) { return stored<C>(h, i) & pc_mask(h); }
   static void write(Hart& h, unsigned i, u64 value) { slot<C>(h, i) = value & ~u64{1}; }
 };
 
-// Translation roots. MODE is Bare or a supported SvNN ("Supervisor Address Translation and Protection").
+// Translation roots. MODE is Bare or a supported SvNN ("Supervisor Address Translation and
+// Protection").
 inline bool paging_mode(const Hart& h, u64 mode) {
   constexpr std::pair<u64, Ext> modes[] = {{8, Ext::Sv39}, {9, Ext::Sv48}, {10, Ext::Sv57}};
   if (mode == 0) return true;
@@ -271,8 +257,7 @@ inline bool paging_mode(const Hart& h, u64 mode) {
     if (mode == number) return h.has(extension);
   return false;
 }
-template <Csr C>
-struct Satp {  // satp and vsatp: a write with an unsupported MODE has no effect
+template <Csr C> struct Satp {  // satp and vsatp: a write with an unsupported MODE has no effect
   static u64 read(const Hart& h, unsigned i) { return stored<C>(h, i); }
   static void write(Hart& h, unsigned i, u64 value) {
     if (!paging_mode(h, field::satp::MODE.get(value))) return;
@@ -291,8 +276,7 @@ struct Hgatp {  // fields are WARL each; the root table is 16 KiB aligned, so PP
   }
 };
 
-template <Csr C>
-struct Envcfg {
+template <Csr C> struct Envcfg {
   static u64 read(const Hart& h, unsigned i) {
     return C == Csr::henvcfg ? henvcfg(h) : stored<C>(h, i);
   }
@@ -313,9 +297,9 @@ struct Envcfg {
 };
 
 // Smstateen: of the state it can guard we have the envcfgs and the next level's registers (bit 63).
-// A bit that is zero in mstateen is read-only zero in hstateen; no sstateen bit guards anything here.
-template <Csr C>
-struct Stateen {
+// A bit that is zero in mstateen is read-only zero in hstateen; no sstateen bit guards anything
+// here.
+template <Csr C> struct Stateen {
   static u64 writable(const Hart& h, unsigned i) {
     u64 mask = field::mstateen::SE.mask() | bit_if(i == 0, field::mstateen::ENVCFG.mask());
     if (C == Csr::sstateen) return 0;
@@ -329,37 +313,34 @@ struct Stateen {
   }
 };
 
-template <Csr C>
-struct TimeCompare {
+template <Csr C> struct TimeCompare {
   static u64 read(const Hart& h, unsigned i) { return stored<C>(h, i); }
   static void write(Hart& h, unsigned i, u64 value) {
     slot<C>(h, i) = value;
     h.stale |= stale_interrupts;
   }
 };
-template <Csr C>
-struct Htimedelta : TimeCompare<C> {};
-template <Csr>
-struct Time {
-  static u64 read(const Hart& h, unsigned) { return h.time() + (h.mode.virt ? h.csr.htimedelta : 0); }
+template <Csr C> struct Htimedelta : TimeCompare<C> {};
+template <Csr> struct Time {
+  static u64 read(const Hart& h, unsigned) {
+    return h.time() + (h.mode.virt ? h.csr.htimedelta : 0);
+  }
   static void write(Hart&, unsigned, u64) {}
 };
 
 // Counters: which one a row is follows from its address.
-template <Csr C>
-constexpr unsigned counter_of(unsigned index) { return (static_cast<u16>(C) & 31) + index; }
-template <Csr C>
-struct Counter {
+template <Csr C> constexpr unsigned counter_of(unsigned index) {
+  return (static_cast<u16>(C) & 31) + index;
+}
+template <Csr C> struct Counter {
   static u64 read(const Hart& h, unsigned i) { return counters::read(h, counter_of<C>(i)); }
   static void write(Hart& h, unsigned i, u64 value) { counters::write(h, counter_of<C>(i), value); }
 };
-template <Csr C>
-struct CounterShadow {
+template <Csr C> struct CounterShadow {
   static u64 read(const Hart& h, unsigned i) { return counters::read(h, counter_of<C>(i)); }
   static void write(Hart&, unsigned, u64) {}
 };
-template <Csr C>
-struct Mcountinhibit {
+template <Csr C> struct Mcountinhibit {
   static u64 read(const Hart& h, unsigned i) { return stored<C>(h, i); }
   static void write(Hart& h, unsigned i, u64 value) {
     u64 mask = csr_write_mask(C);
@@ -369,12 +350,12 @@ struct Mcountinhibit {
     counters::thaw(h);
   }
 };
-template <Csr C>
-struct Mhpmevent {  // an event that does not exist selects none
+template <Csr C> struct Mhpmevent {  // an event that does not exist selects none
   static u64 read(const Hart& h, unsigned i) { return stored<C>(h, i); }
   static void write(Hart& h, unsigned i, u64 value) {
     using namespace field::mhpmevent;
-    u64 mask = bit_if(EVENT.get(value) <= static_cast<u64>(counters::Event::instructions), EVENT.mask());
+    u64 mask =
+        bit_if(EVENT.get(value) <= static_cast<u64>(counters::Event::instructions), EVENT.mask());
     if (h.has(Ext::Sscofpmf)) {
       mask |= OF.mask() | MINH.mask() | SINH.mask() | UINH.mask();
       if (h.has(Ext::H)) mask |= VSINH.mask() | VUINH.mask();
@@ -386,7 +367,8 @@ struct Mhpmevent {  // an event that does not exist selects none
   }
 };
 template <Csr>
-struct Scountovf {  // only counters that the levels above have delegated show ("Supervisor Count Overflow")
+struct Scountovf {  // only counters that the levels above have delegated show ("Supervisor Count
+                    // Overflow")
   static u64 read(const Hart& h, unsigned) {
     u64 overflowed = 0;
     for (unsigned i = 0; i < h.csr.mhpmevent.size(); ++i)
@@ -398,15 +380,17 @@ struct Scountovf {  // only counters that the levels above have delegated show (
   static void write(Hart&, unsigned, u64) {}
 };
 
-// Physical memory protection: 16 entries, the other registers read as zero ("Physical Memory Protection CSRs").
+// Physical memory protection: 16 entries, the other registers read as zero ("Physical Memory
+// Protection CSRs").
 struct PmpCfg {
   static constexpr u8 R = 1, W = 2, X = 4, A = 3 << 3, L = 1 << 7;
   static constexpr u8 off = 0, tor = 1, na4 = 2, napot = 3;
   static constexpr u8 mode(u8 cfg) { return (cfg & A) >> 3; }
-  static u8 of(const HartState& h, unsigned entry) { return h.csr.pmpcfg[entry / 8] >> (entry % 8 * 8); }
+  static u8 of(const HartState& h, unsigned entry) {
+    return h.csr.pmpcfg[entry / 8] >> (entry % 8 * 8);
+  }
 };
-template <Csr>
-struct Pmpcfg {
+template <Csr> struct Pmpcfg {
   static u64 read(const Hart& h, unsigned i) { return h.csr.pmpcfg[i]; }
   static void write(Hart& h, unsigned i, u64 value) {
     for (unsigned byte = 0; byte < 8 && i * 8 + byte < pmp_entries; ++byte) {
@@ -419,8 +403,7 @@ struct Pmpcfg {
     h.stale |= stale_pmp;
   }
 };
-template <Csr>
-struct Pmpaddr {
+template <Csr> struct Pmpaddr {
   static bool locked(const Hart& h, unsigned entry) {
     if (PmpCfg::of(h, entry) & PmpCfg::L) return true;
     if (entry + 1 == pmp_entries) return false;

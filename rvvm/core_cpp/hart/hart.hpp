@@ -6,16 +6,17 @@
 
 namespace rvvm {
 
-// What a CSR write or a trap has made stale; the engine brings it up to date before the next instruction.
+// What a CSR write or a trap has made stale; the engine brings it up to date before the next
+// instruction.
 enum Stale : u8 { stale_interrupts = 1, stale_translation = 2, stale_pmp = 4, stale_all = 7 };
 
 // A trap on its way: what the handler's CSRs will say.
 struct Trap {
-  u64 cause = 0;    // with interrupt_bit for an interrupt
+  u64 cause = 0;  // with interrupt_bit for an interrupt
   u64 tval = 0;
-  u64 tval2 = 0;    // guest physical address >> 2, for mtval2 and htval
-  u64 tinst = 0;    // for mtinst and htinst
-  bool gva = false; // tval is a guest virtual address
+  u64 tval2 = 0;     // guest physical address >> 2, for mtval2 and htval
+  u64 tinst = 0;     // for mtinst and htinst
+  bool gva = false;  // tval is a guest virtual address
 };
 
 enum class TrapTarget : u8 { machine, supervisor, guest };
@@ -29,12 +30,12 @@ struct TrapRecord : Trap {
 struct Hart : HartState {
   ExtSet extensions;
   const Clock* clock = nullptr;
-  u64 turn_start = 0;      // `retired` at the scheduler's last turn
-  u64 retiring = 0;        // 1 while an instruction executes that will count once it retires
+  u64 turn_start = 0;  // `retired` at the scheduler's last turn
+  u64 retiring = 0;    // 1 while an instruction executes that will count once it retires
   u8 stale = stale_all;
-  u64 traps = 0;           // taken since reset
+  u64 traps = 0;  // taken since reset
   TrapRecord last_trap;
-  bool hpm_active = false;  // some hpmcounter counts: mode changes must be seen by it
+  bool hpm_active = false;         // some hpmcounter counts: mode changes must be seen by it
   std::array<u64, 32> hpm_seen{};  // counter values at the last look, to notice an overflow
 
   bool has(Ext e) const { return extensions.has(e); }
@@ -42,9 +43,11 @@ struct Hart : HartState {
   void reset(u64 reset_pc, u64 hart_id);
 };
 
-// Floating-point unit: off, or on; V=1 needs both status registers to agree (Privileged spec, "vsstatus").
+// Floating-point unit: off, or on; V=1 needs both status registers to agree (Privileged spec,
+// "vsstatus").
 inline bool fp_enabled(const HartState& h) {
-  return field::mstatus::FS.get(h.csr.mstatus) && (!h.mode.virt || field::vsstatus::FS.get(h.csr.vsstatus));
+  return field::mstatus::FS.get(h.csr.mstatus) &&
+         (!h.mode.virt || field::vsstatus::FS.get(h.csr.vsstatus));
 }
 inline void mark_fp_dirty(HartState& h) {
   h.csr.mstatus |= field::mstatus::FS.mask();

@@ -1,4 +1,5 @@
-// Privilege modes: a nominal privilege and the virtualization mode V (Privileged spec, "Hypervisor Extension").
+// Privilege modes: a nominal privilege and the virtualization mode V (Privileged spec, "Hypervisor
+// Extension").
 #pragma once
 #include "isa/types.hpp"
 

@@ -26,11 +26,12 @@ struct Reservation {  // of LR, by physical address
   friend bool operator==(const Reservation&, const Reservation&) = default;
 };
 
-// What the outside drives: pins of the interrupt controllers, and the memory-mapped timer's compare value.
+// What the outside drives: pins of the interrupt controllers, and the memory-mapped timer's compare
+// value.
 struct Wires {
-  u64 interrupts = 0;        // MSI, MTI, MEI, SEI as bits of mip
-  u64 guest_external = 0;    // hgeip
-  u64 timer = ~u64{0};       // mtimecmp: MTIP while time >= timer
+  u64 interrupts = 0;      // MSI, MTI, MEI, SEI as bits of mip
+  u64 guest_external = 0;  // hgeip
+  u64 timer = ~u64{0};     // mtimecmp: MTIP while time >= timer
   friend bool operator==(const Wires&, const Wires&) = default;
 };
 

@@ -7,7 +7,8 @@ namespace rvvm {
 
 constexpr u64 code(Exception e) { return static_cast<u64>(e); }
 
-// Make the hart enter the handler that the delegation registers choose; pc is the trapped instruction's.
+// Make the hart enter the handler that the delegation registers choose; pc is the trapped
+// instruction's.
 void take_trap(Hart& h, const Trap& trap);
 // The interrupt with this number in mip.
 void take_interrupt(Hart& h, unsigned number);

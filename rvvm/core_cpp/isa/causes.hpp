@@ -1,4 +1,5 @@
-// Exception and interrupt numbers (Privileged spec, "Machine Cause Register", table of mcause values).
+// Exception and interrupt numbers (Privileged spec, "Machine Cause Register", table of mcause
+// values).
 #pragma once
 #include "isa/types.hpp"
 

@@ -1,4 +1,5 @@
-// The CSR rows as data: addresses, privilege, fields and masks, all derived from csrs.inc and csr_fields.inc.
+// The CSR rows as data: addresses, privilege, fields and masks, all derived from csrs.inc and
+// csr_fields.inc.
 #pragma once
 #include "isa/types.hpp"
 
@@ -24,9 +25,13 @@ struct CsrField {
   const char* name;
   u8 high, low;
   FieldKind kind;
-  constexpr u64 mask() const { return (high - low == 63 ? ~u64{0} : (u64{1} << (high - low + 1)) - 1) << low; }
+  constexpr u64 mask() const {
+    return (high - low == 63 ? ~u64{0} : (u64{1} << (high - low + 1)) - 1) << low;
+  }
   constexpr u64 get(u64 value) const { return (value & mask()) >> low; }
-  constexpr u64 with(u64 value, u64 field) const { return (value & ~mask()) | (field << low & mask()); }
+  constexpr u64 with(u64 value, u64 field) const {
+    return (value & ~mask()) | (field << low & mask());
+  }
 };
 
 inline constexpr CsrField csr_fields[] = {
@@ -37,8 +42,10 @@ inline constexpr CsrField csr_fields[] = {
 
 // A field by name: field::mstatus::MPP.get(value).
 namespace field {
-#define FIELD(csr, name, high, low, kind) \
-  namespace csr { inline constexpr CsrField name{Csr::csr, #name, high, low, FieldKind::kind}; }
+#define FIELD(csr, name, high, low, kind)                                      \
+  namespace csr {                                                              \
+  inline constexpr CsrField name{Csr::csr, #name, high, low, FieldKind::kind}; \
+  }
 #include "isa/csr_fields.inc"
 #undef FIELD
 }  // namespace field

@@ -1,4 +1,5 @@
-// Addresses carry their space: a guest virtual address is not a host physical one, and does not compile as one.
+// Addresses carry their space: a guest virtual address is not a host physical one, and does not
+// compile as one.
 #pragma once
 #include <compare>
 
@@ -6,8 +7,7 @@
 
 namespace rvvm {
 
-template <class Space>
-struct Address {
+template <class Space> struct Address {
   u64 value = 0;
   constexpr Address() = default;
   constexpr explicit Address(u64 v) : value{v} {}
@@ -15,7 +15,8 @@ struct Address {
   friend constexpr auto operator<=>(Address, Address) = default;
 };
 
-using Gva = Address<struct GuestVirtual>;   // what an instruction computes; virtual address with V=0 too
+using Gva =
+    Address<struct GuestVirtual>;  // what an instruction computes; virtual address with V=0 too
 using Gpa = Address<struct GuestPhysical>;  // what VS-stage translation yields
 using Hpa = Address<struct HostPhysical>;   // supervisor physical address: RAM and devices
 

@@ -22,7 +22,8 @@ bool overlap(u64 a, u64 a_size, u64 b, u64 b_size) { return a < b + b_size && b 
 }  // namespace
 
 Ram::Ram(u64 base, u64 size) : base_{base}, size_{size}, flags_(size / page_size) {
-  void* memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* memory = mmap(nullptr, size, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc{};
   madvise(memory, size, MADV_HUGEPAGE);  // fewer host page faults; refusal does no harm
   host_ = static_cast<u8*>(memory);
@@ -32,13 +33,15 @@ Ram::~Ram() { munmap(host_, size_); }
 
 void Bus::require_free(const std::string& name, u64 base, u64 size) const {
   const std::string what = name + " " + range_text(base, size);
-  if (size == 0 || base + size < base) throw std::invalid_argument(what + " is empty or wraps around");
+  if (size == 0 || base + size < base)
+    throw std::invalid_argument(what + " is empty or wraps around");
   for (const auto& r : rams_)
     if (overlap(base, size, r->base(), r->size()))
       throw std::invalid_argument(what + " overlaps RAM " + range_text(r->base(), r->size()));
   for (const auto& d : devices_)
     if (overlap(base, size, d->base, d->size))
-      throw std::invalid_argument(what + " overlaps " + d->name + " " + range_text(d->base, d->size));
+      throw std::invalid_argument(what + " overlaps " + d->name + " " +
+                                  range_text(d->base, d->size));
 }
 
 void Bus::add_ram(u64 base, u64 size) {
@@ -78,7 +81,8 @@ u8* Bus::host(Hpa address, u64 size) const {
 
 Hpa Bus::physical(const u8* host) const {
   for (const auto& r : rams_)
-    if (host >= r->host() && host < r->host() + r->size()) return Hpa{r->base() + (host - r->host())};
+    if (host >= r->host() && host < r->host() + r->size())
+      return Hpa{r->base() + (host - r->host())};
   return {};
 }
 

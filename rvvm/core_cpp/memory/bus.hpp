@@ -55,7 +55,8 @@ struct StoreWatch {
 
 class Bus {
  public:
-  // Throw std::invalid_argument naming both regions on overlap, and on an empty or unaligned region.
+  // Throw std::invalid_argument naming both regions on overlap, and on an empty or unaligned
+  // region.
   void add_ram(u64 base, u64 size);
   void add_device(DeviceWindow window);
   void watch_stores(StoreWatch watch);

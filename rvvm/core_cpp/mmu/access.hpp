@@ -17,8 +17,8 @@ constexpr AccessFaults faults_of(Access access) {
       return {Exception::load_misaligned, Exception::load_access_fault, Exception::load_page_fault,
               Exception::load_guest_page_fault};
     case Access::store:
-      return {Exception::store_misaligned, Exception::store_access_fault, Exception::store_page_fault,
-              Exception::store_guest_page_fault};
+      return {Exception::store_misaligned, Exception::store_access_fault,
+              Exception::store_page_fault, Exception::store_guest_page_fault};
     case Access::fetch: break;
   }
   return {Exception::instruction_misaligned, Exception::instruction_access_fault,

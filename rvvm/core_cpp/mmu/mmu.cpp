@@ -24,7 +24,10 @@ void Mmu::refresh_pmp() {
 void Mmu::fence(const FenceScope& scope) { tlb.fence(scope); }
 
 Translation Mmu::look_up(u64 address, unsigned size, Access access, Mode mode, bool needs_execute) {
-  const Request request{.address = Gva{address}, .size = size, .access = access, .mode = mode,
+  const Request request{.address = Gva{address},
+                        .size = size,
+                        .access = access,
+                        .mode = mode,
                         .needs_execute = needs_execute};
   return translate(hart, bus, pmp, request);
 }
@@ -38,12 +41,15 @@ void Mmu::fill(u64 address, Access access, const Translation& t) {
   TlbEntry& e = data->data_at(address);
   const u64 host = reinterpret_cast<u64>(ram->at(t.physical)) - address;
   if (e.host != host || (e.read != page && e.write != page)) e = {.host = host};
-  if (access == Access::load) e.read = page;
-  else if (!ram->flags(t.physical)) e.write = page;
+  if (access == Access::load)
+    e.read = page;
+  else if (!ram->flags(t.physical))
+    e.write = page;
   data->note_span(address, t.span);
 }
 
-bool Mmu::resolve(u64 address, unsigned size, Access access, Mode mode, bool needs_execute, Hpa& physical) {
+bool Mmu::resolve(u64 address, unsigned size, Access access, Mode mode, bool needs_execute,
+                  Hpa& physical) {
   const Translation t = look_up(address, size, access, mode, needs_execute);
   if (!t.ok) {
     trap = t.trap;
@@ -63,7 +69,8 @@ bool Mmu::access_fault(u64 address, Access access, Mode mode) {
 // A misaligned access works in RAM: both pages are translated before a byte moves (Zicclsm).
 // part(physical address, offset in the value, bytes) does the work on each side of a page boundary.
 template <class Part>
-bool Mmu::split(u64 address, unsigned size, Access access, Mode mode, bool needs_execute, Part part) {
+bool Mmu::split(u64 address, unsigned size, Access access, Mode mode, bool needs_execute,
+                Part part) {
   const unsigned to_boundary = page_size - (address & page_mask);
   const unsigned head = std::min(size, to_boundary);
   Hpa first, second;
@@ -95,9 +102,10 @@ bool Mmu::load_as(Mode mode, bool needs_execute, u64 address, unsigned size) {
     ok = resolve(address, size, Access::load, mode, needs_execute, at);
     if (ok && !load_physical(at, size)) return access_fault(address, Access::load, mode);
   } else {
-    ok = split(address, size, Access::load, mode, needs_execute, [&](Hpa at, unsigned offset, unsigned bytes) {
-      std::memcpy(reinterpret_cast<u8*>(&loaded) + offset, bus.host(at, bytes), bytes);
-    });
+    ok = split(address, size, Access::load, mode, needs_execute,
+               [&](Hpa at, unsigned offset, unsigned bytes) {
+                 std::memcpy(reinterpret_cast<u8*>(&loaded) + offset, bus.host(at, bytes), bytes);
+               });
   }
   if (ok && record) record->push_back({address, loaded, static_cast<u8>(size), false});
   return ok;
@@ -110,10 +118,11 @@ bool Mmu::store_as(Mode mode, u64 address, unsigned size, u64 value) {
     ok = resolve(address, size, Access::store, mode, false, at);
     if (ok && !store_physical(at, size, value)) return access_fault(address, Access::store, mode);
   } else {
-    ok = split(address, size, Access::store, mode, false, [&](Hpa at, unsigned offset, unsigned bytes) {
-      std::memcpy(bus.host(at, bytes), reinterpret_cast<u8*>(&value) + offset, bytes);
-      written(at, bytes, value >> (8 * offset));
-    });
+    ok = split(address, size, Access::store, mode, false,
+               [&](Hpa at, unsigned offset, unsigned bytes) {
+                 std::memcpy(bus.host(at, bytes), reinterpret_cast<u8*>(&value) + offset, bytes);
+                 written(at, bytes, value >> (8 * offset));
+               });
   }
   if (ok && record) record->push_back({address, value, static_cast<u8>(size), true});
   return ok;

@@ -30,8 +30,7 @@ class Mmu {
   Mmu(Hart& hart, Bus& bus, CodeWatcher& code) : hart{hart}, bus{bus}, code{code} { refresh(); }
 
   // Loads and stores return false when they trap; `trap` then says how. T is unsigned.
-  template <class T>
-  bool load(u64 address, T& value) {
+  template <class T> bool load(u64 address, T& value) {
     const TlbEntry& e = data->data_at(address);
     if (e.read == (address & ~(page_mask & ~(sizeof(T) - 1)))) [[likely]] {
       std::memcpy(&value, reinterpret_cast<const void*>(e.host + address), sizeof(T));
@@ -41,8 +40,7 @@ class Mmu {
     value = static_cast<T>(loaded);
     return ok;
   }
-  template <class T>
-  bool store(u64 address, T value) {
+  template <class T> bool store(u64 address, T value) {
     const TlbEntry& e = data->data_at(address);
     if (e.write == (address & ~(page_mask & ~(sizeof(T) - 1)))) [[likely]] {
       std::memcpy(reinterpret_cast<void*>(e.host + address), &value, sizeof(T));
@@ -59,14 +57,15 @@ class Mmu {
   bool load_as(Mode mode, bool needs_execute, u64 address, unsigned size);
   bool store_as(Mode mode, u64 address, unsigned size, u64 value);
 
-  // For LR, SC, AMOs and cache-block operations: host memory of a naturally aligned operand, or nullptr and `trap`.
+  // For LR, SC, AMOs and cache-block operations: host memory of a naturally aligned operand, or
+  // nullptr and `trap`.
   u8* atomic_operand(u64 address, unsigned size, Access access);
   // After the operand has been written.
   void atomic_written(u64 address, unsigned size, u64 value);
   // Physical address of the last operand: what LR and SC go by.
   Hpa operand_address() const { return operand_; }
-  // Cache-block management is the check alone: a store's permission or a load's will do. `address` may be
-  // anywhere in the block, and is what a fault reports.
+  // Cache-block management is the check alone: a store's permission or a load's will do. `address`
+  // may be anywhere in the block, and is what a fault reports.
   bool check_block(u64 address, u64 size);
   bool zero_block(u64 address, u64 size);
 
@@ -74,7 +73,7 @@ class Mmu {
   std::optional<Hpa> fetch(u64 address);
 
   void fence(const FenceScope& scope);
-  void refresh();         // after anything in the context key may have changed
+  void refresh();  // after anything in the context key may have changed
   void refresh_pmp();
   void clear() { tlb.clear(); }
 
@@ -87,12 +86,13 @@ class Mmu {
   Context* exec = nullptr;  // of fetches
   Trap trap;
   u64 loaded = 0;
-  bool uncached = false;    // an observer wants to see every access
+  bool uncached = false;  // an observer wants to see every access
   std::vector<AccessRecord>* record = nullptr;
 
  private:
   Translation look_up(u64 address, unsigned size, Access access, Mode mode, bool needs_execute);
-  bool resolve(u64 address, unsigned size, Access access, Mode mode, bool needs_execute, Hpa& physical);
+  bool resolve(u64 address, unsigned size, Access access, Mode mode, bool needs_execute,
+               Hpa& physical);
   bool load_physical(Hpa at, unsigned size);
   bool store_physical(Hpa at, unsigned size, u64 value);
   bool access_fault(u64 address, Access access, Mode mode);

@@ -29,9 +29,7 @@ void Pmp::decode(const HartState& h) {
       case PmpCfg::tor:
         if (below < address) regions_.push_back({below << 2, (address << 2) - 1, cfg});
         break;
-      case PmpCfg::na4:
-        regions_.push_back({address << 2, (address << 2) + 3, cfg});
-        break;
+      case PmpCfg::na4: regions_.push_back({address << 2, (address << 2) + 3, cfg}); break;
       case PmpCfg::napot: {  // trailing ones give the size: 2^(ones + 3) bytes
         const unsigned ones = std::countr_one(address);
         const u64 span = (u64{8} << ones) - 1;

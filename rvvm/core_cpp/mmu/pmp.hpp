@@ -12,7 +12,8 @@ namespace rvvm {
 class Pmp {
  public:
   void decode(const HartState& h);
-  // "Priority and Matching Logic": the lowest-numbered entry that matches any byte decides, and it must match all.
+  // "Priority and Matching Logic": the lowest-numbered entry that matches any byte decides, and it
+  // must match all.
   bool allows(Hpa address, u64 size, Access access, Privilege privilege) const;
   // Whether one answer of allows() holds for every access within the page.
   bool uniform(Hpa page) const;

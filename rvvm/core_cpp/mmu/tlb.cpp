@@ -70,8 +70,10 @@ void Tlb::fence(const FenceScope& scope) {
     if (c.key.virt() != scope.virt) continue;
     if (scope.virt && !scope.any_vmid && c.key.vmid() != scope.vmid) continue;
     if (!scope.any_asid && c.key.asid() != scope.asid) continue;
-    if (scope.any_address) c.clear();
-    else c.clear_page(scope.address);
+    if (scope.any_address)
+      c.clear();
+    else
+      c.clear_page(scope.address);
     c.generation = ++generation_;
   }
 }

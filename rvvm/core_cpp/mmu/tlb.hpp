@@ -1,5 +1,5 @@
-// Translation caches: one context for each set of state that changes a translation, so that a trap, a
-// return, a SUM toggle or a process switch picks another context and flushes nothing.
+// Translation caches: one context for each set of state that changes a translation, so that a trap,
+// a return, a SUM toggle or a process switch picks another context and flushes nothing.
 #pragma once
 #include <array>
 #include <vector>
@@ -62,7 +62,7 @@ class Tlb {
   Context& select(const ContextKey& key);  // the oldest one is reused when none has the key
   void fence(const FenceScope& scope);
   void clear();
-  void renew_generations();                // all cached ways to code are void
+  void renew_generations();  // all cached ways to code are void
   void forget_writable(const u8* host_page);
 
  private:

@@ -23,13 +23,15 @@ Stage stage_of(const Hart& h, u64 root, u64 envcfg, bool guest) {
 // A translation under way: what all its parts need, and the trap that ends it.
 class Walker {
  public:
-  Walker(const Hart& h, const Bus& bus, const Pmp& pmp, const Request& r) : h{h}, bus{bus}, pmp{pmp}, r{r} {}
+  Walker(const Hart& h, const Bus& bus, const Pmp& pmp, const Request& r)
+      : h{h}, bus{bus}, pmp{pmp}, r{r} {}
 
   Translation run() {
     if (r.mode.virt) return two_stages();
     if (r.mode.privilege == Privilege::M) return finish(r.address.value, ~u64{0});
     Physical tables{*this, "S"};
-    const WalkResult w = walk(stage_of(h, h.csr.satp, menvcfg(h), false), r.address.value, rights(), tables);
+    const WalkResult w =
+        walk(stage_of(h, h.csr.satp, menvcfg(h), false), r.address.value, rights(), tables);
     if (w.outcome != WalkOutcome::ok) return stage_fault(w);
     return finish(w.address, w.span);
   }
@@ -39,7 +41,9 @@ class Walker {
   struct Physical {
     Walker& walker;
     const char* name;
-    bool read(u64 at, unsigned level, u64& pte) { return walker.read_entry(name, at, at, level, pte); }
+    bool read(u64 at, unsigned level, u64& pte) {
+      return walker.read_entry(name, at, at, level, pte);
+    }
     bool update(u64 at, u64 old, u64 pte) { return walker.update_entry(at, old, pte); }
   };
 
@@ -63,7 +67,8 @@ class Walker {
 
   Translation two_stages() {
     ThroughGuest tables{*this};
-    const WalkResult w = walk(stage_of(h, h.csr.vsatp, henvcfg(h), false), r.address.value, rights(), tables);
+    const WalkResult w =
+        walk(stage_of(h, h.csr.vsatp, henvcfg(h), false), r.address.value, rights(), tables);
     if (w.outcome != WalkOutcome::ok) return stage_fault(w);
     u64 physical;
     result.guest_physical = Gpa{w.address};
@@ -71,13 +76,18 @@ class Walker {
     return finish(physical, w.span);
   }
 
-  // G-stage permissions are checked as for U-mode; HS-level MXR applies ("Guest-Page Faults").
+  // G-stage permissions are checked as for U-mode; MXR is for explicit accesses ("Two-Stage Address
+  // Translation"), HLVX too.
   bool g_stage(Gpa at, Access access, u64 pseudoinstruction, u64& physical) {
     Physical tables{*this, "G"};
     const bool implicit = pseudoinstruction != explicit_access;
-    const Rights as_user{.access = access, .user = true, .sum = false, .mxr = mstatus_mxr(),
+    const Rights as_user{.access = access,
+                         .user = true,
+                         .sum = false,
+                         .mxr = !implicit && mstatus_mxr(),
                          .needs_execute = !implicit && r.needs_execute};
-    const WalkResult w = walk(stage_of(h, h.csr.hgatp, menvcfg(h), true), at.value, as_user, tables);
+    const WalkResult w =
+        walk(stage_of(h, h.csr.hgatp, menvcfg(h), true), at.value, as_user, tables);
     physical = w.address;
     if (w.outcome == WalkOutcome::ok) return true;
     if (w.outcome == WalkOutcome::page_fault) {
@@ -91,16 +101,21 @@ class Walker {
   Rights rights() const {
     const bool user = r.mode.privilege == Privilege::U;
     const u64 status = r.mode.virt ? h.csr.vsstatus : h.csr.mstatus;
-    return {.access = r.access, .user = user, .sum = field::sstatus::SUM.get(status) != 0,
-            .mxr = mstatus_mxr() || field::sstatus::MXR.get(status), .needs_execute = r.needs_execute};
+    return {.access = r.access,
+            .user = user,
+            .sum = field::sstatus::SUM.get(status) != 0,
+            .mxr = mstatus_mxr() || field::sstatus::MXR.get(status),
+            .needs_execute = r.needs_execute};
   }
   bool mstatus_mxr() const { return field::mstatus::MXR.get(h.csr.mstatus); }
 
-  // Table accesses are S-mode accesses to memory; one that PMP or the bus refuses is an access fault.
+  // Table accesses are S-mode accesses to memory; one that PMP or the bus refuses is an access
+  // fault.
   bool read_entry(const char* stage, u64 at, u64 physical, unsigned level, u64& pte) {
     const u8* host = reach(physical, Access::load);
     if (!host) return false;
-    pte = std::atomic_ref(*reinterpret_cast<u64*>(const_cast<u8*>(host))).load(std::memory_order_relaxed);
+    pte = std::atomic_ref(*reinterpret_cast<u64*>(const_cast<u8*>(host)))
+              .load(std::memory_order_relaxed);
     if (r.trace) r.trace->push_back({stage, static_cast<u8>(level), at, physical, pte});
     return true;
   }
@@ -114,7 +129,8 @@ class Walker {
     return true;
   }
   u8* reach(u64 physical, Access access) {
-    u8* host = pmp.allows(Hpa{physical}, 8, access, Privilege::S) ? bus.host(Hpa{physical}, 8) : nullptr;
+    u8* host =
+        pmp.allows(Hpa{physical}, 8, access, Privilege::S) ? bus.host(Hpa{physical}, 8) : nullptr;
     if (!host) fail(faults_of(r.access).access_fault, "page table is not accessible memory");
     return host;
   }

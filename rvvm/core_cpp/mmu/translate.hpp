@@ -13,7 +13,7 @@ namespace rvvm {
 struct WalkStep {
   const char* stage;  // "S", "VS" or "G"
   u8 level;
-  u64 address;        // of the entry, as that stage sees it
+  u64 address;  // of the entry, as that stage sees it
   u64 physical;
   u64 pte;
 };
@@ -22,24 +22,25 @@ struct Request {
   Gva address;
   unsigned size = 1;
   Access access = Access::load;
-  Mode mode;                     // effective: MPRV, HLV and HSV are already applied
-  bool needs_execute = false;    // HLVX
-  bool probe = false;            // no side effects: A and D stay as they are
+  Mode mode;                   // effective: MPRV, HLV and HSV are already applied
+  bool needs_execute = false;  // HLVX
+  bool probe = false;          // no side effects: A and D stay as they are
   std::vector<WalkStep>* trace = nullptr;
 };
 
 struct Translation {
   bool ok = false;
   Hpa physical;
-  u64 span = 0;       // bytes around the address for which the virtual mapping is one piece
-  Gpa guest_physical; // V=1: what VS-stage yields
-  Trap trap;          // when not ok; a tinst of zero may be filled in by who knows the instruction
+  u64 span = 0;        // bytes around the address for which the virtual mapping is one piece
+  Gpa guest_physical;  // V=1: what VS-stage yields
+  Trap trap;           // when not ok; a tinst of zero may be filled in by who knows the instruction
   const char* why = "";
 };
 
 Translation translate(const Hart& h, const Bus& bus, const Pmp& pmp, const Request& request);
 
-// The mode loads and stores are made in: MPRV borrows MPP and MPV ("Memory Privilege in mstatus Register").
+// The mode loads and stores are made in: MPRV borrows MPP and MPV ("Memory Privilege in mstatus
+// Register").
 Mode data_mode(const HartState& h);
 
 }  // namespace rvvm

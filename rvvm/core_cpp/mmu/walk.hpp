@@ -1,5 +1,6 @@
-// The radix page walk (Privileged spec, "Virtual Address Translation Process"): one algorithm for the S, VS and G
-// stages. The stage says how tables look; `Memory` says how tables are reached, which for VS is the G-stage.
+// The radix page walk (Privileged spec, "Virtual Address Translation Process"): one algorithm for
+// the S, VS and G stages. The stage says how tables look; `Memory` says how tables are reached,
+// which for VS is the G-stage.
 #pragma once
 #include "hart/mode.hpp"
 #include "mmu/access.hpp"
@@ -8,12 +9,12 @@
 namespace rvvm {
 
 struct Stage {
-  u64 root = 0;             // address of the root table
-  u8 levels = 0;            // 3, 4 or 5; 0 is Bare
-  bool guest = false;       // G-stage: two more address bits at the root, zero-extended addresses
-  bool hardware_ad = false; // Svadu: set A and D; else fault (Svade)
-  bool pbmt = false;        // Svpbmt is enabled
-  bool napot = false;       // Svnapot is present
+  u64 root = 0;              // address of the root table
+  u8 levels = 0;             // 3, 4 or 5; 0 is Bare
+  bool guest = false;        // G-stage: two more address bits at the root, zero-extended addresses
+  bool hardware_ad = false;  // Svadu: set A and D; else fault (Svade)
+  bool pbmt = false;         // Svpbmt is enabled
+  bool napot = false;        // Svnapot is present
 
   constexpr unsigned address_bits() const { return 12 + 9 * levels + (guest ? 2 : 0); }
   constexpr unsigned index(u64 address, unsigned level) const {
@@ -31,10 +32,10 @@ struct Stage {
 // As whom the access is made, for the permission bits of a leaf.
 struct Rights {
   Access access = Access::load;
-  bool user = false;          // effective privilege is U; for the G-stage always
-  bool sum = false;           // S may load and store user pages
-  bool mxr = false;           // executable is readable
-  bool needs_execute = false; // HLVX: execute permission stands for read
+  bool user = false;           // effective privilege is U; for the G-stage always
+  bool sum = false;            // S may load and store user pages
+  bool mxr = false;            // executable is readable
+  bool needs_execute = false;  // HLVX: execute permission stands for read
 };
 
 constexpr bool permits(Pte pte, const Rights& r) {
@@ -57,12 +58,13 @@ enum class WalkOutcome : u8 {
 
 struct WalkResult {
   WalkOutcome outcome = WalkOutcome::ok;
-  u64 address = 0;   // translated
-  u64 span = 0;      // bytes the leaf maps
+  u64 address = 0;  // translated
+  u64 span = 0;     // bytes the leaf maps
   const char* why = "";
 };
 
-// Memory: bool read(u64 table_address, unsigned level, u64& pte); bool update(u64 table_address, u64 old, u64 pte).
+// Memory: bool read(u64 table_address, unsigned level, u64& pte); bool update(u64 table_address,
+// u64 old, u64 pte).
 template <class Memory>
 WalkResult walk(const Stage& stage, u64 address, const Rights& rights, Memory& memory) {
   const auto fault = [](const char* why) { return WalkResult{WalkOutcome::page_fault, 0, 0, why}; };
@@ -73,11 +75,13 @@ WalkResult walk(const Stage& stage, u64 address, const Rights& rights, Memory& m
   for (int level = stage.levels - 1; level >= 0; --level) {
     const u64 at = table + 8 * stage.index(address, level);
     Pte pte;
-    if (!memory.read(at, level, pte.bits)) return {WalkOutcome::no_memory, 0, 0, "table is out of reach"};
+    if (!memory.read(at, level, pte.bits))
+      return {WalkOutcome::no_memory, 0, 0, "table is out of reach"};
     if (!pte.has(Pte::V)) return fault("V=0");
     if (!pte.has(Pte::R) && pte.has(Pte::W)) return fault("W without R is reserved");
     if (pte.bits & Pte::reserved) return fault("a reserved bit is set");
-    if (pte.pbmt() && (!stage.pbmt || pte.pbmt() == 3)) return fault("PBMT is reserved or disabled");
+    if (pte.pbmt() && (!stage.pbmt || pte.pbmt() == 3))
+      return fault("PBMT is reserved or disabled");
     if (pte.napot() && !stage.napot) return fault("N is reserved");
     if (!pte.leaf()) {
       if (pte.bits & (Pte::D | Pte::A | Pte::U) || pte.pbmt() || pte.napot())

@@ -39,11 +39,23 @@ void access_csr(M& m, const Insn& i, u64 operand, CsrChange change, bool writes)
   m.x(i.rd, old);
 }
 
-template <class M> void csrrw(M& m, const Insn& i) { access_csr(m, i, m.x(i.rs1), CsrChange::replace, true); }
-template <class M> void csrrs(M& m, const Insn& i) { access_csr(m, i, m.x(i.rs1), CsrChange::set, i.rs1 != 0); }
-template <class M> void csrrc(M& m, const Insn& i) { access_csr(m, i, m.x(i.rs1), CsrChange::clear, i.rs1 != 0); }
-template <class M> void csrrwi(M& m, const Insn& i) { access_csr(m, i, i.rs1, CsrChange::replace, true); }
-template <class M> void csrrsi(M& m, const Insn& i) { access_csr(m, i, i.rs1, CsrChange::set, i.rs1 != 0); }
-template <class M> void csrrci(M& m, const Insn& i) { access_csr(m, i, i.rs1, CsrChange::clear, i.rs1 != 0); }
+template <class M> void csrrw(M& m, const Insn& i) {
+  access_csr(m, i, m.x(i.rs1), CsrChange::replace, true);
+}
+template <class M> void csrrs(M& m, const Insn& i) {
+  access_csr(m, i, m.x(i.rs1), CsrChange::set, i.rs1 != 0);
+}
+template <class M> void csrrc(M& m, const Insn& i) {
+  access_csr(m, i, m.x(i.rs1), CsrChange::clear, i.rs1 != 0);
+}
+template <class M> void csrrwi(M& m, const Insn& i) {
+  access_csr(m, i, i.rs1, CsrChange::replace, true);
+}
+template <class M> void csrrsi(M& m, const Insn& i) {
+  access_csr(m, i, i.rs1, CsrChange::set, i.rs1 != 0);
+}
+template <class M> void csrrci(M& m, const Insn& i) {
+  access_csr(m, i, i.rs1, CsrChange::clear, i.rs1 != 0);
+}
 
 }  // namespace rvvm

@@ -1,4 +1,5 @@
-// Privileged spec, "Hypervisor Instructions": loads and stores as the guest would make them, and fences of its stages.
+// Privileged spec, "Hypervisor Instructions": loads and stores as the guest would make them, and
+// fences of its stages.
 #pragma once
 #include "semantics/system.hpp"
 
@@ -15,13 +16,11 @@ inline Mode guest_mode(const Hart& h) {
   return {field::hstatus::SPVP.get(h.csr.hstatus) ? Privilege::S : Privilege::U, true};
 }
 
-template <class T, class M>
-void guest_load(M& m, const Insn& i, bool needs_execute = false) {
+template <class T, class M> void guest_load(M& m, const Insn& i, bool needs_execute = false) {
   if (refused(m, guest_access_refusal(m.hart()))) return;
   m.template load_as<T>(guest_mode(m.hart()), needs_execute, i.rd, m.x(i.rs1));
 }
-template <class T, class M>
-void guest_store(M& m, const Insn& i) {
+template <class T, class M> void guest_store(M& m, const Insn& i) {
   if (refused(m, guest_access_refusal(m.hart()))) return;
   m.template store_as<T>(guest_mode(m.hart()), m.x(i.rs1), m.x(i.rs2));
 }
@@ -46,20 +45,24 @@ inline Refusal guest_fence_refusal(const Hart& h, bool kept_from_hs) {
   return supervisor_only(h, kept_from_hs, false);
 }
 
-template <class M>
-void fence_guest_stage(M& m, const Insn& i) {  // VS-stage, of the current VMID
+template <class M> void fence_guest_stage(M& m, const Insn& i) {  // VS-stage, of the current VMID
   Hart& h = m.hart();
   if (refused(m, guest_fence_refusal(h, false))) return;
-  m.fence_translations({.virt = true, .any_address = i.rs1 == 0, .any_asid = i.rs2 == 0, .any_vmid = false,
-                        .address = m.x(i.rs1), .asid = field::satp::ASID.get(m.x(i.rs2) << 44),
+  m.fence_translations({.virt = true,
+                        .any_address = i.rs1 == 0,
+                        .any_asid = i.rs2 == 0,
+                        .any_vmid = false,
+                        .address = m.x(i.rs1),
+                        .asid = field::satp::ASID.get(m.x(i.rs2) << 44),
                         .vmid = field::hgatp::VMID.get(h.csr.hgatp)});
 }
 template <class M>
-void fence_physical_stage(M& m, const Insn& i) {  // G-stage: what maps to a guest physical address is not kept
+void fence_physical_stage(
+    M& m, const Insn& i) {  // G-stage: what maps to a guest physical address is not kept
   Hart& h = m.hart();
   if (refused(m, guest_fence_refusal(h, field::mstatus::TVM.get(h.csr.mstatus)))) return;
-  m.fence_translations({.virt = true, .any_vmid = i.rs2 == 0,
-                        .vmid = field::hgatp::VMID.get(m.x(i.rs2) << 44)});
+  m.fence_translations(
+      {.virt = true, .any_vmid = i.rs2 == 0, .vmid = field::hgatp::VMID.get(m.x(i.rs2) << 44)});
 }
 template <class M> void hfence_vvma(M& m, const Insn& i) { fence_guest_stage(m, i); }
 template <class M> void hinval_vvma(M& m, const Insn& i) { fence_guest_stage(m, i); }
