@@ -19,8 +19,10 @@ Listener = Callable[[bytes], None]
 class Console:
     """Both ends of the machine's serial line: a ``Serial`` for the device, an API for the person.
 
-    Output is kept and told to ``listeners``; input waits until the device has room for it.
+    Output is kept and told to ``listeners``; input waits until the guest reads it.
     """
+
+    patient = True
 
     def __init__(self, machine: Machine) -> None:
         self.listeners: list[Listener] = []
@@ -46,6 +48,11 @@ class Console:
             piece = bytes(self._input[:room])
             del self._input[:room]
         return piece
+
+    def give_back(self, data: bytes, /) -> None:
+        """Bytes that the guest threw away unread: they come first again."""
+        with self._lock:
+            self._input[:0] = data
 
     # The person's end.
 

@@ -17,12 +17,17 @@ class Serial(Protocol):
     the board sees to it that it then holds the device lock."""
 
     wake: Callable[[], None]
+    patient: bool
+    """Input waits until the guest reads, instead of arriving when it is sent."""
 
     def put(self, data: int, /) -> None:
         """A byte from the guest."""
 
     def take(self, room: int, /) -> bytes:
         """At most ``room`` bytes for the guest, in order."""
+
+    def give_back(self, data: bytes, /) -> None:
+        """Bytes that were taken, and thrown away unread by the guest: they come first again."""
 
 
 class SerialPort:
@@ -32,6 +37,8 @@ class SerialPort:
     >>> port.put(0x68); port.send(b"input"); (port.output, port.take(2), port.take(9))
     (bytearray(b'h'), b'in', b'put')
     """
+
+    patient = False
 
     def __init__(self) -> None:
         self.output = bytearray()
@@ -47,6 +54,10 @@ class SerialPort:
         piece = bytes(self._input[:room])
         del self._input[:room]
         return piece
+
+    def give_back(self, data: bytes, /) -> None:
+        """Bytes that the guest threw away unread: they come first again."""
+        self._input[:0] = data
 
     def send(self, data: bytes) -> None:
         """Input for the guest; it waits here until the device has room."""

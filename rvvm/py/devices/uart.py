@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 FIFO_DEPTH = 16
 TRIGGER = (1, 4, 8, 14)  # 8.5, table V: FCR bits 7:6
+POLLS = 16  # looks at LSR, with nothing else between: a guest that waits for input
 
 # 8.6, table IV: what IIR says, by falling priority
 LINE_STATUS, DATA, TIMEOUT, TRANSMIT, MODEM, NOTHING = 0x06, 0x04, 0x0C, 0x02, 0x00, 0x01
@@ -50,6 +51,7 @@ class Uart(Device, compatible=("ns16550a", "ns16550")):
     dlm = State(0)
     fifo = State[list[int]](list)
     thre_pending = State(False)
+    polls = State(0)
 
     def __init__(self, port: Serial | None = None, shift: int = 0) -> None:
         self.port = port or SerialPort()
@@ -113,6 +115,7 @@ class Uart(Device, compatible=("ns16550a", "ns16550")):
         if value & ~self.ier & self.ETBEI:
             self.thre_pending = True  # enabling it while THR is empty is an event, too
         self.ier = value & 0x0F
+        self.receive()
         self.update()
 
     # Receiver, 8.4 and 8.5
@@ -122,10 +125,18 @@ class Uart(Device, compatible=("ns16550a", "ns16550")):
         self.fill()
         self.update()
 
+    def listens(self) -> bool:
+        """Whether the guest reads: it has enabled the receiver's interrupt, or it polls."""
+        return bool(self.ier & self.ERBFI) or self.polls >= POLLS
+
     def fill(self) -> None:
-        """Take what there is room for. Loopback disconnects the line (8.7)."""
+        """Take what there is room for. Loopback disconnects the line (8.7).
+
+        A driver that sets the UART up throws away what has come: a patient port waits for it.
+        """
         depth = FIFO_DEPTH if self.fcr & self.FIFOS else 1
-        if len(self.fifo) < depth and not self.mcr & self.LOOP:
+        connected = not self.mcr & self.LOOP and (not self.port.patient or self.listens())
+        if len(self.fifo) < depth and connected:
             self.fifo += self.port.take(depth - len(self.fifo))
         if self.fifo:
             self.lsr |= self.DR
@@ -154,6 +165,9 @@ class Uart(Device, compatible=("ns16550a", "ns16550")):
         return byte
 
     def on_lsr_read(self) -> int:
+        self.polls += 1
+        if self.polls == POLLS:
+            self.receive()
         value = self.lsr
         if value & self.OE:
             self.lsr = value & ~self.OE
@@ -163,8 +177,11 @@ class Uart(Device, compatible=("ns16550a", "ns16550")):
     def on_fcr_write(self, value: int) -> None:
         switched = (value ^ self.fcr) & self.FIFOS
         if switched or value & Uart.fcr.CLEAR_RX:
+            if self.port.patient and not self.mcr & self.LOOP:
+                self.port.give_back(bytes(self.fifo))
             self.fifo.clear()
             self.lsr &= ~self.DR
+        self.polls = 0
         # 8.5: bit 0 must be 1 for the others to be programmed; the clear bits clear themselves.
         self.fcr = value & 0xC9 if value & self.FIFOS else 0
         self.receive()
@@ -175,6 +192,7 @@ class Uart(Device, compatible=("ns16550a", "ns16550")):
         if self.lcr & self.DLAB:
             self.dll = value
             return
+        self.polls = 0
         if self.mcr & self.LOOP:
             self.accept(value)
         else:
