@@ -34,8 +34,7 @@ struct Bench {
     reserved = fp::reserved(env.rm);
     if (reserved) return;
     const u64 a = x(i.rs1), b = x(i.rs2), c = x(i.rs3);
-    result = fast ? fp::evaluate<Tag>(env, accrued, a, b, c)
-                  : fp::evaluate_soft<Tag>(env, a, b, c);
+    result = fast ? fp::evaluate<Tag>(env, accrued, a, b, c) : fp::evaluate_soft<Tag>(env, a, b, c);
     flags = env.flags;
   }
 };
@@ -48,8 +47,8 @@ using Body = void (*)(Bench&, const Insn&);
 
 template <class M> constexpr std::array<void (*)(M&, const Insn&), op_count> make_bodies() {
   std::array<void (*)(M&, const Insn&), op_count> all{};
-#define X(name, bits, format, need, flags)      \
-  if constexpr (calculates(row(Op::name)))      \
+#define X(name, bits, format, need, flags) \
+  if constexpr (calculates(row(Op::name))) \
     all[static_cast<std::size_t>(Op::name)] = [](M& m, const Insn& i) { name(m, i); };
 #include "isa/instructions.inc"
 #undef X

@@ -16,27 +16,39 @@ constexpr bool reserved(u8 rm) noexcept { return rm > RMM; }
 
 // What an operation reads of a register.
 template <Operand Kind> constexpr u64 take(u64 raw) noexcept {
-  if constexpr (Kind == Operand::h) return unbox<F16>(raw);
-  else if constexpr (Kind == Operand::s) return unbox<F32>(raw);
-  else return raw;
+  if constexpr (Kind == Operand::h)
+    return unbox<F16>(raw);
+  else if constexpr (Kind == Operand::s)
+    return unbox<F32>(raw);
+  else
+    return raw;
 }
 
 // What a result leaves in a register.
 template <Operand Kind> constexpr u64 give(u64 value) noexcept {
-  if constexpr (Kind == Operand::h) return box<F16>(value);
-  else if constexpr (Kind == Operand::s) return box<F32>(value);
-  else return value;
+  if constexpr (Kind == Operand::h)
+    return box<F16>(value);
+  else if constexpr (Kind == Operand::s)
+    return box<F32>(value);
+  else
+    return value;
 }
 
 // Calls `Way::apply` with as many operands as the operation has.
 template <class Way, class Tag>
 constexpr auto apply(Env& env, u64 a, [[maybe_unused]] u64 b, [[maybe_unused]] u64 c) noexcept {
-  if constexpr (Tag::arity == 1) return Way::apply(env, a);
-  else if constexpr (Tag::arity == 2) return Way::apply(env, a, b);
-  else return Way::apply(env, a, b, c);
+  if constexpr (Tag::arity == 1)
+    return Way::apply(env, a);
+  else if constexpr (Tag::arity == 2)
+    return Way::apply(env, a, b);
+  else
+    return Way::apply(env, a, b, c);
 }
 
-template <class Tag> concept HasHost = requires { &Host<Tag>::suits; };
+template <class Tag>
+concept HasHost = requires {
+  &Host<Tag>::suits;
+};
 
 // An operation on registers, in integers only: the reference.
 template <class Tag> constexpr u64 evaluate_soft(Env& env, u64 a, u64 b, u64 c) noexcept {

@@ -17,8 +17,7 @@ struct Integer {
 // The static part of a tag: its result, its operands and whether it has an rm field. "Some
 // instructions, including widening conversions, have the rm field but are nevertheless
 // mathematically unaffected": these round too, for a reserved rm is illegal for them as well.
-template <bool Rounds, class To, class... From>
-struct Shape {
+template <bool Rounds, class To, class... From> struct Shape {
   static constexpr bool rounds = Rounds;
   static constexpr int arity = sizeof...(From);
   static constexpr Operand to = To::operand;
@@ -42,8 +41,7 @@ template <class F> struct Sqrt : Shape<true, F, F> {
 };
 
 // The fused family as ±(a × b) ± c: the two signs are flipped exactly, before the operation.
-template <class F, bool MinusProduct, bool MinusAddend>
-struct Fused : Shape<true, F, F, F, F> {
+template <class F, bool MinusProduct, bool MinusAddend> struct Fused : Shape<true, F, F, F, F> {
   static constexpr u64 product_sign = MinusProduct ? F::sign : 0;
   static constexpr u64 addend_sign = MinusAddend ? F::sign : 0;
   static constexpr u64 apply(Env& env, u64 a, u64 b, u64 c) noexcept {

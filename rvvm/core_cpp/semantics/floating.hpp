@@ -31,7 +31,7 @@ namespace rvvm {
   template <class M> void name(M& m, const Insn& i) { m.template fp<fp::__VA_ARGS__>(i); }
 
 // One instruction in three formats: name_h, name_s, name_d.
-#define BODIES(name, Tag, ...)                           \
+#define BODIES(name, Tag, ...)                            \
   BODY(name##_h, Tag<fp::F16 __VA_OPT__(, ) __VA_ARGS__>) \
   BODY(name##_s, Tag<fp::F32 __VA_OPT__(, ) __VA_ARGS__>) \
   BODY(name##_d, Tag<fp::F64 __VA_OPT__(, ) __VA_ARGS__>)
@@ -112,9 +112,7 @@ template <class M> void fli_h(M& m, const Insn& i) {
 template <class M> void fli_s(M& m, const Insn& i) {
   m.f(i.rd, fp::box<fp::F32>(fp::constants_of<fp::F32>[i.rs1]));
 }
-template <class M> void fli_d(M& m, const Insn& i) {
-  m.f(i.rd, fp::constants_of<fp::F64>[i.rs1]);
-}
+template <class M> void fli_d(M& m, const Insn& i) { m.f(i.rd, fp::constants_of<fp::F64>[i.rs1]); }
 
 // Loads box what they read; stores, like moves, take the low bits as they are.
 template <class M> void flh(M& m, const Insn& i) {

@@ -51,8 +51,14 @@ inline constexpr bool host_fuses = false;
 using Quick = std::optional<u64>;
 
 template <class F> struct HostType;
-template <> struct HostType<F32> { using Value = float; using Bits = u32; };
-template <> struct HostType<F64> { using Value = double; using Bits = u64; };
+template <> struct HostType<F32> {
+  using Value = float;
+  using Bits = u32;
+};
+template <> struct HostType<F64> {
+  using Value = double;
+  using Bits = u64;
+};
 template <class F> using Value = typename HostType<F>::Value;
 
 template <class F> inline Value<F> to_host(u64 a) noexcept {
@@ -90,7 +96,10 @@ struct Rounded {
   }
 };
 
-template <class F> concept HostFormat = requires { typename HostType<F>::Value; };
+template <class F>
+concept HostFormat = requires {
+  typename HostType<F>::Value;
+};
 
 template <HostFormat F> struct Host<Add<F>> : Rounded {
   static Quick apply(Env&, u64 a, u64 b) noexcept {
@@ -128,9 +137,7 @@ template <HostFormat F, bool P, bool A> struct Host<Fused<F, P, A>> {
   }
 };
 template <> struct Host<Convert<F32, F64>> : Rounded {
-  static Quick apply(Env&, u64 a) noexcept {
-    return at_most_inexact<F32>(float(to_host<F64>(a)));
-  }
+  static Quick apply(Env&, u64 a) noexcept { return at_most_inexact<F32>(float(to_host<F64>(a))); }
 };
 
 // Widening is exact, whatever the mode; only NaNs are special.
@@ -152,8 +159,8 @@ template <HostFormat F, class T> struct Host<FromInteger<F, T>> {
 // C++ truncates, as almost every guest conversion does. NX is found by converting back, which is
 // exact: the truncated value has no more significant bits than the operand.
 template <HostFormat F, class T> struct Host<ToInteger<F, T>> {
-  static constexpr Value<F> beyond = Value<F>(std::is_signed_v<T> ? 2 : 4) *
-                                       Value<F>(u64{1} << (8 * sizeof(T) - 2));
+  static constexpr Value<F> beyond =
+      Value<F>(std::is_signed_v<T> ? 2 : 4) * Value<F>(u64{1} << (8 * sizeof(T) - 2));
   static constexpr bool suits(const Env& env, u8) noexcept { return env.rm == RTZ; }
   static Quick apply(Env& env, u64 a) noexcept {
     const auto value = to_host<F>(a);

@@ -35,8 +35,10 @@ template <class W> constexpr Number to_number(const Term<W>& t) noexcept {
   const int shift = leading_zeros(t.significand);
   const W aligned = t.significand << shift;
   const int exponent = t.exponent + 1 - shift;
-  if constexpr (sizeof(W) == 16) return {t.negative, exponent, high_jam(aligned)};
-  else return {t.negative, exponent, aligned};
+  if constexpr (sizeof(W) == 16)
+    return {t.negative, exponent, high_jam(aligned)};
+  else
+    return {t.negative, exponent, aligned};
 }
 
 // IEEE 754-2008, 6.3: an exact zero sum of opposite signs is +0, but -0 when rounding down.

@@ -16,9 +16,9 @@ struct Constant {
 };
 
 inline constexpr Constant constants[] = {
-  {4, -16}, {4, -15}, {4, -8}, {4, -7}, {4, -4}, {4, -3}, {4, -2}, {5, -2}, {6, -2}, {7, -2},
-  {4, -1},  {5, -1},  {6, -1}, {7, -1}, {4, 0},  {5, 0},  {6, 0},  {7, 0},  {4, 1},  {5, 1},
-  {6, 1},   {4, 2},   {4, 3},  {4, 4},  {4, 7},  {4, 8},  {4, 15}, {4, 16},
+    {4, -16}, {4, -15}, {4, -8}, {4, -7}, {4, -4}, {4, -3}, {4, -2}, {5, -2}, {6, -2}, {7, -2},
+    {4, -1},  {5, -1},  {6, -1}, {7, -1}, {4, 0},  {5, 0},  {6, 0},  {7, 0},  {4, 1},  {5, 1},
+    {6, 1},   {4, 2},   {4, 3},  {4, 4},  {4, 7},  {4, 8},  {4, 15}, {4, 16},
 };
 
 // Half precision rounds 2^16 (entry 29) to infinity and holds entries 2 and 3 as subnormals.
@@ -35,7 +35,8 @@ template <class F> constexpr u64 constant(unsigned index) noexcept {
   return round<F>(quiet, {false, c.exponent, u64(c.quarters) << 61});
 }
 
-template <class F> inline constexpr auto constants_of = [] {
+template <class F>
+inline constexpr auto constants_of = [] {
   std::array<u64, 32> all{};
   for (unsigned index = 0; index < all.size(); ++index) all[index] = constant<F>(index);
   return all;

@@ -28,8 +28,8 @@ constexpr Integral round_integral(u8 rm, const Number& n) noexcept {
   const bool fractional = n.exponent < 0;
   const u64 kept = fractional ? 0 : n.significand >> (63 - n.exponent);
   const u64 rest = fractional        ? shift_right_jam(n.significand, -1 - n.exponent)
-                     : n.exponent < 63 ? n.significand << (n.exponent + 1)
-                                       : 0;
+                   : n.exponent < 63 ? n.significand << (n.exponent + 1)
+                                     : 0;
   return {kept + rounds_up(rm, n.negative, kept & 1, rest), rest != 0};
 }
 
@@ -92,8 +92,8 @@ template <class F, bool Report> constexpr u64 round_to_integral(Env& env, u64 a)
 // The integer part of a finite number modulo 2^32.
 constexpr u32 truncated_modulo(const Number& n) noexcept {
   if (n.exponent < 0 || n.exponent > 63 + 31) return 0;
-  const u64 size = n.exponent > 63 ? n.significand << (n.exponent - 63)
-                                     : n.significand >> (63 - n.exponent);
+  const u64 size =
+      n.exponent > 63 ? n.significand << (n.exponent - 63) : n.significand >> (63 - n.exponent);
   return u32(n.negative ? 0 - size : size);
 }
 

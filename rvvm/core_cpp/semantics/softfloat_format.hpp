@@ -25,8 +25,7 @@ struct Env {
 enum class Operand : u8 { none, x, h, s, d };
 
 // One binary interchange format; `Width` bits of which `ExponentBits` are the biased exponent.
-template <int Width, int ExponentBits, Operand Kind>
-struct Format {
+template <int Width, int ExponentBits, Operand Kind> struct Format {
   static constexpr Operand operand = Kind;
   static constexpr int width = Width;
   static constexpr int precision = Width - ExponentBits;  // p, the hidden bit included
