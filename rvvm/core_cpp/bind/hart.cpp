@@ -29,9 +29,8 @@ void set_csr(const HartFace& f, u16 address, u64 value) {
   f.cpu().settle();
 }
 
-template <class Change> void set_mode(const HartFace& f, Change change) {
-  change(f.hart().mode);
-  f.hart().stale = stale_all;
+void set_mode(const HartFace& f, Mode mode) {
+  change_mode(f.hart(), mode);
   f.cpu().settle();
 }
 
@@ -217,11 +216,13 @@ void bind_hart(py::module_& m) {
           "privilege",
           [](const HartFace& f) { return static_cast<unsigned>(f.hart().mode.privilege); },
           [](const HartFace& f, unsigned p) {
-            set_mode(f, [p](Mode& mode) { mode.privilege = privilege_of(p); });
+            set_mode(f, {privilege_of(p), f.hart().mode.virt});
           })
       .def_property(
           "virtual", [](const HartFace& f) { return f.hart().mode.virt; },
-          [](const HartFace& f, bool v) { set_mode(f, [v](Mode& mode) { mode.virt = v; }); })
+          [](const HartFace& f, bool v) {
+            set_mode(f, {f.hart().mode.privilege, v});
+          })
       .def_property(
           "waiting", [](const HartFace& f) { return f.hart().waiting; },
           [](const HartFace& f, bool waiting) { f.hart().waiting = waiting; })

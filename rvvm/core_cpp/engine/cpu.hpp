@@ -26,9 +26,9 @@ struct Pins {
 struct Cpu {
   static constexpr std::size_t jumps = 4096;
 
-  Cpu(Bus& bus, CodeWatcher& watcher, CodeCache& code, u64 hart_id, ExtSet extensions, u64 reset_pc,
-      const Clock& clock)
-      : mmu{hart, bus, watcher}, code{code}, hart_id{hart_id}, reset_pc{reset_pc} {
+  Cpu(Bus& bus, StoreListener& listener, CodeCache& code, u64 hart_id, ExtSet extensions,
+      u64 reset_pc, const Clock& clock)
+      : mmu{hart, bus, listener}, code{code}, hart_id{hart_id}, reset_pc{reset_pc} {
     hart.extensions = extensions;
     hart.clock = &clock;
     reset();

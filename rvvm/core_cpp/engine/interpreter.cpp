@@ -56,7 +56,7 @@ const Block* Interpreter::find_block(Cpu& cpu, bool& trapped) {
   trapped = !at;
   if (!at || !cpu.mmu.pmp.uniform(*at)) return nullptr;
   const Block* block = cpu.code.find(*at);
-  if (cpu.code.page_is_new()) cpu.mmu.code.code_translated(*at);
+  if (cpu.code.page_is_new()) cpu.mmu.listener.code_translated(*at);
   if (block) cpu.jump_at(pc) = {pc, cpu.generation, block->steps.data(), block->count};
   return block;
 }

@@ -100,19 +100,17 @@ class InterpreterModel {
     const T* operand = atomic<T>(address, Access::load);
     if (!operand) return fault();
     const U value = static_cast<U>(static_cast<i64>(*operand));
-    cpu_.hart.reservation = {true, cpu_.mmu.operand_address().value, value, sizeof(T)};
+    cpu_.hart.reservation = {true, sizeof(T), cpu_.mmu.operand_address().value};
     x(rd, value);
   }
   template <class T> void sc(unsigned rd, U address, U value) {
     T* operand = atomic<T>(address, Access::store);
     if (!operand) return fault();
     Reservation& r = cpu_.hart.reservation;
-    // The reservation set is the operand of LR; a store by another hart shows in its value.
-    const bool holds = r.valid && r.address == cpu_.mmu.operand_address().value &&
-                       r.width == sizeof(T) &&
-                       r.value == static_cast<U>(static_cast<i64>(*operand));
-    r.valid =
-        false;  // "Regardless of success or failure, executing an SC invalidates any reservation"
+    // The reservation set is the operand of LR; another hart's store to it clears `valid`.
+    const bool holds =
+        r.valid && r.address == cpu_.mmu.operand_address().value && r.width == sizeof(T);
+    r.valid = false;  // "Regardless of success or failure, executing an SC invalidates ..."
     if (holds) write(operand, address, static_cast<T>(value));
     x(rd, !holds);
   }

@@ -102,6 +102,7 @@ Exit System::take_turn(unsigned index, u64 turn) {
   Exit exit = observers.any() ? observed_turn(index, turn)
                               : interpreter_.run(cpu, static_cast<i64>(turn), stop_);
   exit.hart = index;
+  guard_reservation(cpu);
   return exit;
 }
 
@@ -147,6 +148,7 @@ Exit System::step(unsigned index, u64 count) {
     if (cpus_.size() == 1) advance_clock(cpu.hart.retired - before);
     if (halted_) interrupted(exit);
   }
+  guard_reservation(cpu);
   exit.hart = index;
   return exit;
 }
@@ -268,7 +270,9 @@ bool System::write(u64 address, const u8* data, u64 size) {
   u8* host = bus.host(Hpa{address}, size);
   if (!host) return false;
   std::memcpy(host, data, size);
-  if (size) code_written(Hpa{address}, size);
+  if (!size) return true;
+  code_written(Hpa{address}, size);
+  reserved_written(nullptr, Hpa{address}, size);
   return true;
 }
 
@@ -291,6 +295,31 @@ void System::code_written(Hpa address, u64 size) {
   if (!held) bus.ram(address)->flags(address) &= ~page_has_code;
   if (!dropped) return;
   for (auto& cpu : cpus_) cpu->code_changed();
+}
+
+// While others have their turn, stores near this hart's reservation must be seen: "An SC must fail
+// if a store to the reservation set from another hart can be observed to occur between the LR and
+// SC".
+void System::guard_reservation(const Cpu& cpu) {
+  const Reservation& r = cpu.hart.reservation;
+  if (!r.valid || cpus_.size() == 1) return;
+  const Hpa at{r.address};
+  u8& flags = bus.ram(at)->flags(at);
+  if (flags & page_reserved) return;
+  flags |= page_reserved;
+  const u8* host = bus.host(Hpa{r.address & ~page_mask}, page_size);
+  for (auto& other : cpus_)
+    if (other.get() != &cpu) other->mmu.tlb.forget_writable(host);
+}
+
+void System::reserved_written(const Hart* by, Hpa address, u64 size) {
+  bool held = false;
+  for (auto& cpu : cpus_) {
+    Reservation& r = cpu->hart.reservation;
+    if (&cpu->hart != by && overlap(r.address, r.width, address.value, size)) r.valid = false;
+    held |= r.valid && r.address / page_size == address.value / page_size;
+  }
+  if (!held) bus.ram(address)->flags(address) &= ~page_reserved;
 }
 
 }  // namespace rvvm

@@ -27,7 +27,7 @@ struct Observers {
   ~Observers();
 };
 
-class System final : public CodeWatcher {
+class System final : public StoreListener {
  public:
   explicit System(Clock clock);
   ~System();
@@ -60,6 +60,7 @@ class System final : public CodeWatcher {
 
   void code_translated(Hpa page) override;
   void code_written(Hpa address, u64 size) override;
+  void reserved_written(const Hart* by, Hpa address, u64 size) override;
 
   Bus bus;
   Clock clock;
@@ -74,6 +75,7 @@ class System final : public CodeWatcher {
   void idle();
   void advance_clock(u64 retired);
   void collect_code();
+  void guard_reservation(const Cpu& cpu);
   bool interrupted(Exit& exit);
 
   std::vector<std::pair<ExtSet, std::unique_ptr<CodeCache>>> code_;

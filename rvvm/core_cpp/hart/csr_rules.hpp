@@ -57,6 +57,7 @@ enum class Xlen : u64 { rv64 = 2 };
 template <Csr C> struct Plain {
   static u64 read(const Hart& h, unsigned i) { return stored<C>(h, i); }
   static void write(Hart& h, unsigned i, u64 value) {
+    if (csr_read_only(static_cast<u16>(C))) return;
     u64& word = slot<C>(h, i);
     word = merge(word, value, csr_write_mask(C));
     h.stale |= stale_interrupts;  // hvip, hideleg, hgeie...: cheaper to ask than to tell apart

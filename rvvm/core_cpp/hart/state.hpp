@@ -20,9 +20,8 @@ struct CsrBank {
 
 struct Reservation {  // of LR, by physical address
   bool valid = false;
-  u64 address = 0;
-  u64 value = 0;
   u8 width = 0;
+  u64 address = 0;
   friend bool operator==(const Reservation&, const Reservation&) = default;
 };
 

@@ -6,13 +6,6 @@ namespace rvvm {
 
 namespace {
 
-void set_mode(Hart& h, Mode mode) {
-  if (h.hpm_active) counters::freeze(h);
-  h.mode = mode;
-  if (h.hpm_active) counters::thaw(h);
-  h.stale |= stale_interrupts | stale_translation;
-}
-
 void set(u64& word, const CsrField& f, u64 value) { word = f.with(word, value); }
 
 // Privileged spec, "Machine Trap Delegation Registers" and "hedeleg and hideleg".
@@ -47,7 +40,7 @@ void enter_machine(Hart& h, const Trap& t) {
   h.csr.mepc = h.pc;
   h.csr.mcause = t.cause;
   h.csr.mtval = t.tval;
-  set_mode(h, {Privilege::M, false});
+  change_mode(h, {Privilege::M, false});
   h.pc = handler(h.csr.mtvec, t.cause);
 }
 
@@ -71,7 +64,7 @@ void enter_supervisor(Hart& h, const Trap& t) {
   h.csr.sepc = h.pc;
   h.csr.scause = t.cause;
   h.csr.stval = t.tval;
-  set_mode(h, {Privilege::S, false});
+  change_mode(h, {Privilege::S, false});
   h.pc = handler(h.csr.stvec, t.cause);
 }
 
@@ -83,7 +76,7 @@ void enter_guest(Hart& h, const Trap& t) {
   h.csr.vsepc = h.pc;
   h.csr.vscause = as_guest_sees(t.cause);
   h.csr.vstval = t.tval;
-  set_mode(h, {Privilege::S, true});
+  change_mode(h, {Privilege::S, true});
   h.pc = handler(h.csr.vstvec, h.csr.vscause);
 }
 
@@ -99,16 +92,24 @@ Privilege previous(const CsrField& f, u64 status) { return static_cast<Privilege
 // "Memory Privilege in mstatus Register": a return below M clears MPRV.
 void leave_to(Hart& h, Mode mode) {
   if (mode.privilege != Privilege::M) set(h.csr.mstatus, field::mstatus::MPRV, 0);
-  set_mode(h, mode);
+  change_mode(h, mode);
 }
 
 }  // namespace
+
+void change_mode(Hart& h, Mode mode) {
+  if (h.hpm_active) counters::freeze(h);
+  h.mode = mode;
+  if (h.hpm_active) counters::thaw(h);
+  h.stale |= stale_interrupts | stale_translation;
+}
 
 void take_trap(Hart& h, const Trap& trap) {
   const TrapTarget to = target_of(h, trap.cause);
   static_cast<Trap&>(h.last_trap) = trap;
   h.last_trap.epc = h.pc;
   h.last_trap.to = to;
+  if (to == TrapTarget::guest) h.last_trap.cause = as_guest_sees(trap.cause);
   ++h.traps;
   h.waiting = false;
   switch (to) {

@@ -7,6 +7,9 @@ namespace rvvm {
 
 constexpr u64 code(Exception e) { return static_cast<u64>(e); }
 
+// To another mode: counters that filter by mode, and all that is derived from the mode, follow.
+void change_mode(Hart& h, Mode mode);
+
 // Make the hart enter the handler that the delegation registers choose; pc is the trapped
 // instruction's.
 void take_trap(Hart& h, const Trap& trap);

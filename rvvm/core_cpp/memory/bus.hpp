@@ -13,6 +13,7 @@ namespace rvvm {
 enum PageFlag : u8 {
   page_has_code = 1,  // translated: a store may invalidate blocks
   page_watched = 2,   // somebody wants to hear of stores
+  page_reserved = 4,  // a hart whose turn is over holds an LR reservation here
 };
 
 class Ram {

@@ -156,7 +156,8 @@ bool Mmu::store_physical(Hpa at, unsigned size, u64 value) {
 // Whoever asked to be told of stores to this page of RAM.
 void Mmu::written(Hpa at, unsigned size, u64 value) {
   const u8 flags = bus.ram(at)->flags(at);
-  if (flags & page_has_code) code.code_written(at, size);
+  if (flags & page_has_code) listener.code_written(at, size);
+  if (flags & page_reserved) listener.reserved_written(&hart, at, size);
   if (flags & page_watched) bus.notify_watches(at, size, value);
 }
 

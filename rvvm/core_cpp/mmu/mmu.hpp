@@ -9,13 +9,14 @@
 
 namespace rvvm {
 
-// Told when a page of RAM first holds translated code, and of every store to such a page.
-struct CodeWatcher {
+// Told when a page of RAM first holds translated code, and of stores to pages that are flagged.
+struct StoreListener {
   virtual void code_translated(Hpa address) = 0;
   virtual void code_written(Hpa address, u64 size) = 0;
+  virtual void reserved_written(const Hart* by, Hpa address, u64 size) = 0;
 
  protected:
-  ~CodeWatcher() = default;
+  ~StoreListener() = default;
 };
 
 // One explicit access as an observer sees it (commit log, watchpoints).
@@ -27,7 +28,9 @@ struct AccessRecord {
 
 class Mmu {
  public:
-  Mmu(Hart& hart, Bus& bus, CodeWatcher& code) : hart{hart}, bus{bus}, code{code} { refresh(); }
+  Mmu(Hart& hart, Bus& bus, StoreListener& listener) : hart{hart}, bus{bus}, listener{listener} {
+    refresh();
+  }
 
   // Loads and stores return false when they trap; `trap` then says how. T is unsigned.
   template <class T> bool load(u64 address, T& value) {
@@ -79,7 +82,7 @@ class Mmu {
 
   Hart& hart;
   Bus& bus;
-  CodeWatcher& code;
+  StoreListener& listener;
   Pmp pmp;
   Tlb tlb;
   Context* data = nullptr;  // of loads and stores

@@ -143,7 +143,10 @@ class Walker {
   Translation finish(u64 physical, u64 span) {
     result.physical = Hpa{physical};
     result.span = span;
-    result.ok = pmp.allows(result.physical, r.size, r.access, r.mode.privilege);
+    // HLVX: "the supervisor physical memory attributes must grant both execute and read".
+    result.ok =
+        pmp.allows(result.physical, r.size, r.access, r.mode.privilege) &&
+        (!r.needs_execute || pmp.allows(result.physical, r.size, Access::fetch, r.mode.privilege));
     if (!result.ok) fail(faults_of(r.access).access_fault, "PMP");
     return result;
   }
