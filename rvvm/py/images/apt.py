@@ -1,7 +1,6 @@
-"""Debian riscv64 packages through the host's apt-get, with state of our own.
+"""Debian's riscv64 packages, by the host's apt: found, downloaded, verified.
 
-apt does the hard parts (proxies, retries, resuming, signatures and hashes); a configuration
-file of ours keeps it off the host's lists, status, pins and hooks. No root is needed.
+apt does the hard parts: proxies, retries, signatures and hashes.
 """
 
 from __future__ import annotations
@@ -12,21 +11,17 @@ import re
 import subprocess
 import time
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from rvvm.py.errors import UserError
-from rvvm.py.images import cache, deb822, sources
+from rvvm.py.images import apt_tool, cache, deb822
 
-SUITE = "trixie"
-ARCHITECTURE = "riscv64"
 STALE_AFTER = 24 * 3600
-"""Seconds after which the package lists are asked for again before a download."""
-
-HOST_SETTINGS = re.compile(r"Acquire::(https?|tor|ftp|Retries|ForceIPv[46]|Proxy)\b")
-"""What of the host's configuration concerns its network and so holds for us too."""
+"""Seconds after which the package lists are asked for again before they are used."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +37,8 @@ class Package:
 
     @property
     def path(self) -> Path:
-        """Where the package is, or will be, in the cache; apt-get download names it so."""
-        version = self.version.replace(":", "%3a")
+        """Where the package is, or will be, in the cache."""
+        version = self.version.replace(":", "%3a")  # as apt names files
         return cache.root() / "debs" / f"{self.name}_{version}_{self.architecture}.deb"
 
 
@@ -51,8 +46,10 @@ def find(name: str) -> Package:
     """The newest version of a package; asks the mirror when the lists are missing or old."""
     with cache.lock("apt"):
         if not _lists_are_fresh():
-            _update()
-        text = _run("apt-cache", "show", "--no-all-versions", name).stdout
+            apt_tool.prepare()
+            apt_tool.run("apt-get", "update", "-q")
+            _stamp().touch()
+        text = apt_tool.run("apt-cache", "show", "--no-all-versions", name)
     for record in deb822.paragraphs(text):
         return Package(
             record["Package"],
@@ -62,7 +59,7 @@ def find(name: str) -> Package:
             record["SHA256"],
             tuple(deb822.depends(record)),
         )
-    raise UserError(f"Debian {SUITE} has no package {name} for {ARCHITECTURE}")
+    raise UserError(f"Debian {apt_tool.SUITE} has no package {name} for {apt_tool.ARCHITECTURE}")
 
 
 def fetch(package: Package, progress: bool = True) -> Path:
@@ -81,58 +78,6 @@ def refresh() -> None:
     _stamp().unlink(missing_ok=True)
 
 
-def configuration(home: Path, mirror: str, keyring: str, host: str) -> tuple[str, str]:
-    """Our apt.conf and sources.list; `host` is what ``apt-config dump`` says on this host."""
-    settings = {
-        "Dir::State": f"{home}/state",
-        "Dir::State::status": f"{home}/status",
-        "Dir::Cache": f"{home}/cache",
-        "Dir::Etc::SourceList": f"{home}/sources.list",
-        "Dir::Etc::SourceParts": "/dev/null",
-        "Dir::Etc::Preferences": "/dev/null",
-        "Dir::Etc::PreferencesParts": "/dev/null",
-        # The host's hooks (docker-clean, appstream ...) would work on the host's own state.
-        "Dir::Etc::Main": "/dev/null",
-        "Dir::Etc::Parts": "/dev/null",
-        "APT::Architecture": ARCHITECTURE,
-        "APT::Architectures": ARCHITECTURE,
-        "APT::Update::Error-Mode": "any",
-        "APT::Sandbox::User": "root" if os.geteuid() == 0 else "",
-        "Acquire::Languages": "none",
-        "Acquire::GzipIndexes": "true",
-        "Acquire::Retries": "3",
-    }
-    lines = [f'{name} "{value}";' for name, value in settings.items() if value]
-    lines += [line for line in host.splitlines() if HOST_SETTINGS.match(line)]
-    return "\n".join(lines) + "\n", f"deb [signed-by={keyring}] {mirror} {SUITE} main\n"
-
-
-def _home() -> Path:
-    return cache.folder("apt")
-
-
-def _stamp() -> Path:
-    return _home() / "updated"
-
-
-def _lists_are_fresh() -> bool:
-    stamp = _stamp()
-    return stamp.exists() and time.time() - stamp.stat().st_mtime < STALE_AFTER
-
-
-def _update() -> None:
-    home = _home()
-    for path in ("state/lists/partial", "cache/archives/partial"):
-        cache.folder("apt", *path.split("/"))
-    (home / "status").touch()
-    host = subprocess.run(["apt-config", "dump"], capture_output=True, text=True).stdout
-    conf, listed = configuration(home, sources.host_mirror(), sources.keyring(), host)
-    cache.write(home / "apt.conf", conf.encode())
-    cache.write(home / "sources.list", listed.encode())
-    _run("apt-get", "update", "-q")
-    _stamp().touch()
-
-
 def is_cached(package: Package) -> bool:
     """Whether the package's file is here, whole and true."""
     if not package.path.exists() or package.path.stat().st_size != package.size:
@@ -141,21 +86,52 @@ def is_cached(package: Package) -> bool:
         return hashlib.file_digest(file, "sha256").hexdigest() == package.sha256
 
 
+def _stamp() -> Path:
+    return apt_tool.home() / "updated"
+
+
+def _lists_are_fresh() -> bool:
+    stamp = _stamp()
+    return stamp.exists() and time.time() - stamp.stat().st_mtime < STALE_AFTER
+
+
 def _download(package: Package, progress: bool) -> None:
-    command = ["apt-get", "download", "-q", f"{package.name}={package.version}"]
-    folder = cache.folder("debs")
-    with _bar(progress) as bar, _start(command, folder) as process:
-        task = bar.add_task(package.path.name.partition("_")[0], total=package.size)
-        while _still(process):
+    """Download into the cache; apt-helper goes on with the part that an earlier try left."""
+    which = f"{package.name}={package.version}"
+    uri, *_ = apt_tool.run("apt-get", "download", "--print-uris", which).split()
+    cache.folder("debs")
+    # Debugging makes apt tell the server's headers, which _date wants.
+    verbose = ("-q", "-oDebug::Acquire::http=1", "-oDebug::Acquire::https=1")
+    target = (uri.strip("'"), str(package.path), f"SHA256:{package.sha256}")
+    with apt_tool.start(apt_tool.HELPER, *verbose, "download-file", *target) as process:
+        try:
+            _watch(process, package, progress)
+        finally:
+            process.terminate()
+            out, err = process.communicate()
+            _date(package.path, out + err)
+    if process.returncode:
+        raise apt_tool.complaint(out + err)
+
+
+def _date(partial: Path, headers: str) -> None:
+    """Give a partial file the date of the server's: apt resumes only what has that (If-Range)."""
+    if partial.exists() and (found := re.search(r"^Last-Modified: *(.+)$", headers, re.M | re.I)):
+        modified = parsedate_to_datetime(found[1].strip()).timestamp()
+        os.utime(partial, (modified, modified))
+
+
+def _watch(process: subprocess.Popen[str], package: Package, progress: bool) -> None:
+    """Show the file grow until the process ends."""
+    with _bar(progress) as bar:
+        task = bar.add_task(package.name, total=package.size)
+        while _is_running(process):
             if package.path.exists():
                 bar.update(task, completed=package.path.stat().st_size)
-        out, err = process.communicate()
         bar.update(task, completed=package.size)
-    if process.returncode:
-        raise _explain(out + err)
 
 
-def _still(process: subprocess.Popen[str]) -> bool:
+def _is_running(process: subprocess.Popen[str]) -> bool:
     try:
         process.wait(0.1)
     except subprocess.TimeoutExpired:
@@ -168,38 +144,3 @@ def _bar(shown: bool) -> Progress:
     console = Console(stderr=True)
     hidden = not (shown and console.is_terminal)
     return Progress(*columns, TimeRemainingColumn(), console=console, disable=hidden)
-
-
-def _start(command: list[str], folder: Path) -> subprocess.Popen[str]:
-    environment = {**os.environ, "APT_CONFIG": str(_home() / "apt.conf"), "LC_ALL": "C"}
-    try:
-        return subprocess.Popen(
-            command,
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-    except OSError as error:
-        raise UserError(f"{command[0]} is needed to fetch Debian packages: {error}") from error
-
-
-def _run(*command: str) -> subprocess.CompletedProcess[str]:
-    with _start(list(command), _home()) as process:
-        out, err = process.communicate()
-    if process.returncode:
-        raise _explain(out + err)
-    return subprocess.CompletedProcess(command, 0, out, err)
-
-
-def _explain(output: str) -> UserError:
-    """One line out of what apt says when it fails; its first complaint is the cause."""
-    if "NO_PUBKEY" in output:
-        return UserError(
-            f"Debian's keys here are older than {SUITE}: debian-archive-keyring is old"
-        )
-    complaints = [line for line in output.splitlines() if re.match(r"[EW]: ", line)]
-    reason = complaints[0][3:] if complaints else "apt-get failed"
-    return UserError(f"cannot fetch Debian packages: {reason}")

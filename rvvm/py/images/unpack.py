@@ -24,7 +24,10 @@ def ar_member(file: IO[bytes], prefix: str) -> bytes:
         name = header[:16].decode("ascii").rstrip(" ").rstrip("/")
         size = int(header[48:58])
         if name.startswith(prefix):
-            return file.read(size)
+            data = file.read(size)
+            if len(data) < size:
+                raise EOFError(f"{name} is cut short")
+            return data
         file.seek(size + size % 2, io.SEEK_CUR)
     raise ValueError(f"no member {prefix}*")
 

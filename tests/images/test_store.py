@@ -1,0 +1,147 @@
+"""Named images: made when missing, remade when stale, and never a network when all is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from images import debs
+from images.test_cpio import entries
+from rvvm.py import images
+from rvvm.py.errors import UserError
+from rvvm.py.images import apt, catalogue, initramfs, store
+from rvvm.py.images.commands import group
+
+RELEASE = "6.12.1+deb13-riscv64"
+BUSYBOX = b"\x7fELF...[\0[[\0cat\0busybox\0sh\0\0..."
+
+
+class Mirror:
+    """A mirror with three packages, in place of apt; `asked` lists what went over its network."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked: list[str] = []
+        self.online = True
+        self.packages: dict[str, tuple[apt.Package, bytes]] = {}
+        self.offer("opensbi", {f"{catalogue.OPENSBI}/fw_dynamic.bin": b"firmware"})
+        self.offer("busybox-static", {"usr/bin/busybox": BUSYBOX})
+        self.offer_kernel(b"kernel")
+        monkeypatch.setattr(apt, "find", self.find)
+        monkeypatch.setattr(apt, "fetch", self.fetch)
+        monkeypatch.setattr(apt, "refresh", lambda: None)
+        monkeypatch.setattr(initramfs, "MODULES", ("kvm",))
+
+    def offer(self, name: str, files: dict[str, bytes], version: str = "1.0-1") -> None:
+        self.packages[name] = debs.package(name, files, version)
+
+    def offer_kernel(self, kernel: bytes, version: str = "6.12.1-1") -> None:
+        module = debs.module({"name": "kvm", "depends": ""})
+        base = f"usr/lib/modules/{RELEASE}/kernel"
+        files = {f"boot/vmlinux-{RELEASE}": kernel, f"{base}/kvm.ko": module}
+        self.offer(f"linux-image-{RELEASE}", files, version)
+        meta = apt.Package(
+            catalogue.KERNEL_PACKAGE, version, "riscv64", 0, "", (f"linux-image-{RELEASE}",)
+        )
+        self.packages[catalogue.KERNEL_PACKAGE] = (meta, b"")
+
+    def ask(self, name: str) -> None:
+        if not self.online:
+            raise UserError("cannot fetch Debian packages: no network")
+        self.asked.append(name)
+
+    def find(self, name: str) -> apt.Package:
+        self.ask(name)
+        return self.packages[name][0]
+
+    def fetch(self, package: apt.Package, progress: bool = True) -> Path:
+        if apt.is_cached(package):
+            return package.path
+        self.ask(package.name)
+        return debs.put(package, self.packages[package.name][1])
+
+
+@pytest.fixture
+def mirror(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Mirror:
+    monkeypatch.setenv("RVVM_CACHE", str(tmp_path))
+    return Mirror(monkeypatch)
+
+
+def test_fetched_once(mirror: Mirror) -> None:
+    assert images.path("opensbi").read_bytes() == b"firmware"
+    mirror.online = False
+    assert images.path("opensbi").read_bytes() == b"firmware"
+
+
+def test_offline_and_not_there_is_one_line(mirror: Mirror) -> None:
+    mirror.online = False
+    with pytest.raises(UserError, match="no network"):
+        images.path("opensbi")
+
+
+def test_full_cache_rebuilds_without_network(
+    mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images.path("debian")
+    images.path("busybox")
+    mirror.online = False
+    monkeypatch.setattr(catalogue, "guest_programs", lambda: {"new": b"program"})
+    assert store.state(catalogue.get("busybox")) == "stale"
+    assert entries(images.path("busybox").read_bytes())["root/new"][1] == b"program"
+
+
+def test_stale_serves_on_where_it_cannot_be_remade(
+    mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = images.path("busybox")
+    for package, _ in mirror.packages.values():
+        package.path.unlink(missing_ok=True)
+    mirror.online = False
+    monkeypatch.setattr(catalogue, "guest_programs", lambda: {"new": b"program"})
+    assert images.path("busybox") == path
+    assert store.state(catalogue.get("busybox")) == "stale"
+
+
+def test_refresh_takes_the_new_version_and_modules_follow(mirror: Mirror) -> None:
+    images.path("debian")
+    images.path("busybox")
+    mirror.offer_kernel(b"newer kernel", "6.12.2-1")
+    assert images.path("debian").read_bytes() == b"kernel"
+    assert images.fetch("debian", refresh=True).read_bytes() == b"newer kernel"
+    assert store.state(catalogue.get("busybox")) == "stale"
+
+
+def test_initramfs_content(mirror: Mirror) -> None:
+    found = entries(images.path("initramfs").read_bytes())
+    assert found["init"][1] == initramfs.init_script()
+    assert found["init"][0] & 0o111
+    assert found["bin/sh"][1] == b"busybox"
+    assert found["dev/console"][2] == (5, 1)
+    assert found[f"lib/modules/{RELEASE}/modules.dep"][1] == b"kernel/kvm.ko:\n"
+
+
+def test_remove(mirror: Mirror) -> None:
+    images.path("debian")
+    images.path("busybox")
+    kernel = mirror.packages[f"linux-image-{RELEASE}"][0]
+    images.remove("debian")
+    assert kernel.path.exists()  # the initramfs is made from it too
+    images.remove("busybox")
+    assert not kernel.path.exists()
+    assert {row.state for row in images.list()} == {"missing"}
+
+
+def test_unknown_name_is_one_line() -> None:
+    with pytest.raises(UserError, match="no image debain: known are debian, opensbi"):
+        images.path("debain")
+
+
+def test_commands(mirror: Mirror) -> None:
+    runner = CliRunner()
+    done = runner.invoke(group, ["fetch", "opensbi"])
+    assert done.output.strip().endswith("fw_dynamic.bin")
+    listed = runner.invoke(group, ["list"]).output
+    assert "opensbi" in listed and "ready" in listed and "missing" in listed
+    assert runner.invoke(group, ["remove", "opensbi"]).exit_code == 0
+    assert "ready" not in runner.invoke(group, []).output
