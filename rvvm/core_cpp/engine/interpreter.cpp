@@ -99,13 +99,18 @@ Exit Interpreter::run(Cpu& cpu, i64 budget, const std::atomic<bool>& stop) {
   return {};
 }
 
-Exit Interpreter::step(Cpu& cpu) {
+Exit Interpreter::run_one(Cpu& cpu) {
   cpu.stopped_on_trap = false;
-  cpu.hart.waiting = false;
   if (!cpu.attend()) run_single(cpu);
-  cpu.hart.waiting = false;
   if (cpu.stopped_on_trap) return {ExitReason::trap, 0, cpu.hart.last_trap.cause};
-  return {};
+  return {cpu.hart.waiting ? ExitReason::wfi : ExitReason::budget};
+}
+
+Exit Interpreter::step(Cpu& cpu) {
+  cpu.hart.waiting = false;
+  const Exit exit = run_one(cpu);
+  cpu.hart.waiting = false;
+  return exit.reason == ExitReason::wfi ? Exit{} : exit;
 }
 
 }  // namespace rvvm

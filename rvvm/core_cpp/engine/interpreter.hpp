@@ -9,7 +9,9 @@ class Interpreter {
   // Runs until `budget` instructions have retired, the hart waits, a stop cause traps, or `stop` is
   // raised. Each trap counts as one of the budget without retiring anything.
   Exit run(Cpu& cpu, i64 budget, const std::atomic<bool>& stop);
-  // One instruction or one trap.
+  // One instruction or one trap; an observer finds the instruction in cpu.single.
+  Exit run_one(Cpu& cpu);
+  // The same, but WFI does not wait.
   Exit step(Cpu& cpu);
 
  private:

@@ -126,7 +126,7 @@ Exit System::observed_turn(unsigned index, u64 turn) {
     }
     accesses.clear();
     if (observers.log) observers.log->before(cpu);
-    exit = interpreter_.run(cpu, 1, stop_);
+    exit = interpreter_.run_one(cpu);
     if (observers.log) observers.log->after(cpu, accesses);
     for (const AccessRecord& a : accesses)
       for (const Watchpoint& w : observers.watchpoints)
