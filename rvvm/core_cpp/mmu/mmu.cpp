@@ -188,11 +188,12 @@ void Mmu::atomic_written(u64 address, unsigned size, u64 value) {
 bool Mmu::check_block(u64 address, u64 size) {
   const Mode mode = data_mode(hart);
   const u64 block = address & ~(size - 1);
-  if (look_up(block, size, Access::load, mode, false).ok) return true;
-  const Translation as_store = look_up(block, size, Access::store, mode, false);
-  trap = as_store.trap;
+  Translation t = look_up(block, size, Access::load, mode, false);
+  if (!t.ok) t = look_up(block, size, Access::store, mode, false);
+  if (t.ok) return bus.host(t.physical, size) || access_fault(address, Access::store, mode);
+  trap = t.trap;
   trap.tval = address;
-  return as_store.ok;
+  return false;
 }
 
 bool Mmu::zero_block(u64 address, u64 size) {
