@@ -53,6 +53,7 @@ def test_another_hart_stores(store: str, fails: bool) -> None:
     bench = Bench()
     other = bench.system.add_hart(1, bench.extensions, CODE + 0x100)
     bench.load(store, CODE + 0x100)
+    bench.poke(DATA, 0x5555_5555_5555_5555)
     run(bench, "lr.d a0, (a1)", a1=DATA, a3=77, a2=9)
     for register, value in ((11, DATA), (14, OTHER_PAGE), (15, 1)):
         other.set_x(register, value)

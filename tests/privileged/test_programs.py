@@ -196,11 +196,11 @@ hs_trap:
         csrr t0, scause
         li   t1, 10
         beq  t0, t1, end
-        beqz s1, raise
+        beqz s1, up
         li   s1, 0                 # called from the guest's handler: lower the line
         csrw hvip, x0
         sret
-raise:  li   s1, 1
+up:     li   s1, 1
         csrw hvip, s0              # VSSIP, VSTIP, VSEIP in turn
         slli s0, s0, 4
         sret
