@@ -46,18 +46,15 @@ namespace {
   cpu.left = left;
 }
 
-template <Op O> void handler(Cpu& cpu, const Step* step, u64 pc, i64 left) {
+// The body on the whole model, and on to the next instruction.
+template <Op O> [[gnu::noinline]] void whole_handler(Cpu& cpu, const Step* step, u64 pc, i64 left) {
   constexpr Row r = row(O);
-  InterpreterModel m{cpu, step, pc, left};
+  InterpreterModel<Depth::whole> m{cpu, step, pc, left};
   if constexpr (r.is(flag::serial)) m.begin_serial();
-  if constexpr (r.is(flag::fp)) {
-    if (!cpu.fp_on) [[unlikely]]
-      m.illegal();
-    else
-      Body<O>::run(m, step->insn);
-  } else {
+  if (r.is(flag::fp) && !cpu.fp_on)
+    m.illegal();
+  else
     Body<O>::run(m, step->insn);
-  }
   if (m.trapped()) [[unlikely]]
     return leave_trapped(cpu, step, pc, left);
   if constexpr (r.is(flag::serial)) m.end_serial();
@@ -67,9 +64,28 @@ template <Op O> void handler(Cpu& cpu, const Step* step, u64 pc, i64 left) {
     return run_step(cpu, step + 1, pc + step->insn.length, left);
 }
 
+// The same on the quick model, for rows that mostly need no more.
+template <Op O> void quick_handler(Cpu& cpu, const Step* step, u64 pc, i64 left) {
+  InterpreterModel<Depth::quick> m{cpu, step, pc, left};
+  if (row(O).is(flag::fp) && !cpu.fp_on) [[unlikely]]
+    return whole_handler<O>(cpu, step, pc, left);
+  Body<O>::run(m, step->insn);
+  if (m.missed()) [[unlikely]]
+    return whole_handler<O>(cpu, step, pc, left);
+  return run_step(cpu, step + 1, pc + step->insn.length, left);
+}
+
+constexpr bool has_quick_case(const Row& r) {
+  return r.is(flag::native) && (r.flags & (flag::traps | flag::fp));
+}
+template <Op O> constexpr Handler handler() {
+  if constexpr (has_quick_case(row(O))) return quick_handler<O>;
+  return whole_handler<O>;
+}
+
 constexpr std::array<Handler, op_count> handlers = {
-    handler<Op::illegal>,
-#define X(name, bits, format, need, flags) handler<Op::name>,
+    handler<Op::illegal>(),
+#define X(name, bits, format, need, flags) handler<Op::name>(),
 #include "isa/instructions.inc"
 #undef X
 };
@@ -85,7 +101,7 @@ u64 address_offset(const Hart& h, const Insn& insn, u64 tval, bool has_offset) {
 // "Transformed Instruction or Pseudoinstruction for mtinst or htinst": the instruction as if
 // uncompressed, its offset cleared and rs1 replaced by the address offset; bit 1 tells that it was
 // compressed.
-void InterpreterModel::note_transformed_instruction(Cpu& cpu, const Insn& insn) {
+void note_transformed_instruction(Cpu& cpu, const Insn& insn) {
   Trap& trap = cpu.mmu.trap;
   if (trap.tinst || !cpu.hart.has(Ext::H))
     return;  // a pseudoinstruction of an implicit access stays

@@ -1,5 +1,8 @@
 // The model on which bodies interpret: values are integers, and what a body asks for happens at
-// once. Nothing here may let the address of a local escape: handlers end in tail calls.
+// once. It comes in two depths. The quick one does what needs no call, and otherwise notes that it
+// has missed and leaves the state as it was; then the handler runs the body again on the whole one.
+// So the usual case is straight code that saves no register. Nothing in the quick model may let the
+// address of a local escape: handlers end in tail calls.
 #pragma once
 #include "engine/cpu.hpp"
 #include "hart/csr_rules.hpp"
@@ -13,13 +16,40 @@ struct FpResult {
   u8 flags;
 };
 
+// Complete the trap of a memory access with the instruction that made it.
+void note_transformed_instruction(Cpu& cpu, const Insn& insn);
+
 template <class Tag> [[gnu::noinline]] FpResult fp_apply(u8 rm, u8 accrued, u64 a, u64 b, u64 c) {
   fp::Env env{rm, 0};
   const u64 value = fp::evaluate<Tag>(env, accrued, a, b, c);
   return {value, env.flags};
 }
 
-class InterpreterModel {
+// The host's own arithmetic where it will do, and the operations that are a few integer ones
+// anyway.
+template <class Tag>
+[[gnu::always_inline]] inline bool fp_quickly(u8 rm, u8 accrued, u64 a, u64 b, u64 c, FpResult& r) {
+  fp::Env env{rm, 0};
+  if constexpr (!Tag::rounds) {
+    r.value = fp::evaluate_soft<Tag>(env, a, b, c);
+  } else if constexpr (Tag::arity == 3 || !fp::HasHost<Tag>) {
+    return false;  // a call in any case
+  } else {
+    if (!fp::Host<Tag>::suits(env, accrued)) return false;
+    const fp::Quick quick = fp::apply<fp::Host<Tag>, Tag>(
+        env, fp::take<Tag::from[0]>(a), fp::take<Tag::from[1]>(b), fp::take<Tag::from[2]>(c));
+    if (!quick) return false;
+    r.value = fp::give<Tag::to>(*quick);
+  }
+  r.flags = env.flags;
+  return true;
+}
+
+enum class Depth : u8 { quick, whole };
+
+template <Depth D> class InterpreterModel {
+  static constexpr bool quick = D == Depth::quick;
+
  public:
   using U = u64;
 
@@ -60,17 +90,19 @@ class InterpreterModel {
   // ---- Memory
   template <class T> void load(unsigned rd, U address) {
     std::make_unsigned_t<T> value;
-    if (!cpu_.mmu.load(address, value)) return fault();
-    x(rd, static_cast<U>(static_cast<i64>(static_cast<T>(value))));
+    if (read(address, value)) x(rd, static_cast<U>(static_cast<i64>(static_cast<T>(value))));
   }
   template <class T> void load_f(unsigned rd, U address) {
     T value;
-    if (!cpu_.mmu.load(address, value)) return fault();
     constexpr U box = sizeof(T) == 8 ? 0 : ~U{0} << (8 * sizeof(T) % 64);
-    f(rd, value | box);
+    if (fp_untouchable()) return miss();
+    if (read(address, value)) f(rd, value | box);
   }
   template <class T> void store(U address, U value) {
-    if (!cpu_.mmu.store(address, static_cast<T>(value))) fault();
+    if (cpu_.mmu.try_store(address, static_cast<T>(value))) [[likely]]
+      return;
+    if constexpr (quick) return miss();
+    if (!cpu_.mmu.store_slow(address, sizeof(T), static_cast<T>(value))) fault();
   }
 
   template <class T> void load_as(Mode mode, bool needs_execute, unsigned rd, U address) {
@@ -141,9 +173,17 @@ class InterpreterModel {
   template <class Tag> void fp(const Insn& i) {
     u64& fcsr = cpu_.hart.csr.fcsr;
     const u8 rm = Tag::rounds ? fp::resolve(i.rm, fcsr >> fcsr_frm_shift) : u8{fp::RNE};
-    if (fp::reserved(rm)) return illegal();
-    const FpResult r = fp_apply<Tag>(rm, fcsr & fcsr_flags, operand<Tag::from[0]>(i.rs1),
-                                     operand<Tag::from[1]>(i.rs2), operand<Tag::from[2]>(i.rs3));
+    const U a = operand<Tag::from[0]>(i.rs1), b = operand<Tag::from[1]>(i.rs2),
+            c = operand<Tag::from[2]>(i.rs3);
+    FpResult r;
+    if constexpr (quick) {
+      if (!fp_quickly<Tag>(rm, fcsr & fcsr_flags, a, b, c, r) || (r.flags & ~fcsr) ||
+          fp_untouchable())
+        return miss();
+    } else {
+      if (fp::reserved(rm)) return illegal();
+      r = fp_apply<Tag>(rm, fcsr & fcsr_flags, a, b, c);
+    }
     if constexpr (Tag::to == fp::Operand::x)
       x(i.rd, r.value);
     else
@@ -173,7 +213,6 @@ class InterpreterModel {
     note_transformed_instruction(cpu_, step_->insn);
     trapped_ = true;
   }
-  static void note_transformed_instruction(Cpu& cpu, const Insn& insn);
 
   // ---- Around a serial row: its body sees the exact state, and the next instruction what it
   // changed
@@ -192,6 +231,7 @@ class InterpreterModel {
   }
 
   bool trapped() const { return trapped_; }
+  bool missed() const { return missed_; }
   U next() const { return next_; }
 
  private:
@@ -202,6 +242,23 @@ class InterpreterModel {
       return 0;
     else
       return f(r);
+  }
+  void miss() { missed_ = true; }
+  // A first write to the floating-point state has more to do than a quick one may.
+  bool fp_untouchable() const { return quick && !cpu_.fp_dirty; }
+  template <class T> bool read(U address, T& value) {
+    if (cpu_.mmu.try_load(address, value)) [[likely]]
+      return true;
+    if constexpr (quick) {
+      miss();
+      return false;
+    }
+    if (cpu_.mmu.load_slow(address, sizeof(T))) {
+      value = static_cast<T>(cpu_.mmu.loaded);
+      return true;
+    }
+    fault();
+    return false;
   }
   template <class T> T* atomic(U address, Access access) {
     return reinterpret_cast<T*>(cpu_.mmu.atomic_operand(address, sizeof(T), access));
@@ -222,7 +279,7 @@ class InterpreterModel {
   const Step* step_;
   U pc_, next_;
   i64 left_;
-  bool trapped_ = false;
+  bool trapped_ = false, missed_ = false;
 };
 
 }  // namespace rvvm

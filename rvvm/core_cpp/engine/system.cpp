@@ -5,6 +5,7 @@
 #include "engine/commit_log.hpp"
 #include "hart/counters.hpp"
 #include "hart/interrupts.hpp"
+#include "semantics/hardfloat.hpp"
 
 namespace rvvm {
 
@@ -43,6 +44,7 @@ Cpu& System::add_hart(u64 hart_id, ExtSet extensions, u64 reset_pc) {
 
 Exit System::run(u64 budget, const std::function<bool()>& poll) {
   if (cpus_.empty()) return {};
+  const fp::HostEnvironment rounding;
   auto last_poll = std::chrono::steady_clock::now();
   auto due = [&] {
     const auto now = std::chrono::steady_clock::now();
@@ -139,6 +141,7 @@ Exit System::observed_turn(unsigned index, u64 turn) {
 }
 
 Exit System::step(unsigned index, u64 count) {
+  const fp::HostEnvironment rounding;
   Cpu& cpu = *cpus_[index];
   Exit exit;
   collect_code();

@@ -32,27 +32,25 @@ class Mmu {
     refresh();
   }
 
-  // Loads and stores return false when they trap; `trap` then says how. T is unsigned.
-  template <class T> bool load(u64 address, T& value) {
+  // Through a cached translation: false when there is none, and nothing has happened. T is
+  // unsigned.
+  template <class T> bool try_load(u64 address, T& value) const {
     const TlbEntry& e = data->data_at(address);
-    if (e.read == (address & ~(page_mask & ~(sizeof(T) - 1)))) [[likely]] {
-      std::memcpy(&value, reinterpret_cast<const void*>(e.host + address), sizeof(T));
-      return true;
-    }
-    const bool ok = load_slow(address, sizeof(T));
-    value = static_cast<T>(loaded);
-    return ok;
+    if (e.read != (address & ~(page_mask & ~(sizeof(T) - 1)))) [[unlikely]]
+      return false;
+    std::memcpy(&value, reinterpret_cast<const void*>(e.host + address), sizeof(T));
+    return true;
   }
-  template <class T> bool store(u64 address, T value) {
+  template <class T> bool try_store(u64 address, T value) {
     const TlbEntry& e = data->data_at(address);
-    if (e.write == (address & ~(page_mask & ~(sizeof(T) - 1)))) [[likely]] {
-      std::memcpy(reinterpret_cast<void*>(e.host + address), &value, sizeof(T));
-      return true;
-    }
-    return store_slow(address, sizeof(T), value);
+    if (e.write != (address & ~(page_mask & ~(sizeof(T) - 1)))) [[unlikely]]
+      return false;
+    std::memcpy(reinterpret_cast<void*>(e.host + address), &value, sizeof(T));
+    return true;
   }
 
-  // The slow paths leave a load's value in `loaded`, so that no caller's local has an address.
+  // In any way; false when the access traps, and then `trap` says how. A load leaves its value in
+  // `loaded`, so that no caller's local has an address.
   bool load_slow(u64 address, unsigned size);
   bool store_slow(u64 address, unsigned size, u64 value);
 
