@@ -1,6 +1,7 @@
 #include "power.h"
 
 #include "fdt.h"
+#include "htif.h"
 
 // SiFive's test finisher: what to write to pass, and to fail with a status above it.
 enum { FINISHER_PASS = 0x5555, FINISHER_FAIL = 0x3333, FINISHER_STATUS_SHIFT = 16 };
@@ -8,6 +9,7 @@ enum { FINISHER_PASS = 0x5555, FINISHER_FAIL = 0x3333, FINISHER_STATUS_SHIFT = 1
 static volatile u32 *finisher;
 static volatile u32 *poweroff;
 static u32 poweroff_value;
+static bool htif;
 
 // The generic way (syscon-poweroff): a register in another node, and what to write there.
 static void open_syscon(const void *fdt)
@@ -29,6 +31,7 @@ void power_open(const void *fdt)
     if (fdt_find(fdt, "sifive,test0", &node) && fdt_reg(&node, 0, &reg))
         finisher = (volatile u32 *)reg.base;
     open_syscon(fdt);
+    htif = htif_present(fdt);
 }
 
 _Noreturn void power_off(u32 status)
@@ -37,6 +40,8 @@ _Noreturn void power_off(u32 status)
         *finisher = status ? status << FINISHER_STATUS_SHIFT | FINISHER_FAIL : FINISHER_PASS;
     if (poweroff)
         *poweroff = poweroff_value;
+    if (htif)
+        htif_exit(status);
     for (;;)
         __asm__ volatile("wfi");
 }

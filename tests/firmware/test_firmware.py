@@ -49,6 +49,14 @@ def test_hello_tells_what_the_machine_has() -> None:
     assert "harts     2: rv64imafdc" in text
 
 
+def test_hello_on_a_board_without_uart() -> None:
+    """Spike's: console and exit by HTIF."""
+    board = ROOT / "devicetree/spike.dts"
+    done = rvvm("--dtb", board, "--bios", "none", "--kernel", FOLDER / "hello.elf")
+    assert done.returncode == 0
+    assert b"board     ucbbar,spike-bare" in done.stdout
+
+
 EXITS = [
     r"store guest-page fault: scause 23, .* htval<<2 0x10000000,",
     r"load guest-page fault: scause 21, .* htval<<2 0x10000000,",
