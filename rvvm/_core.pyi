@@ -134,8 +134,8 @@ class System:
     def read(self, address: int, size: int) -> bytes:
         """Physical RAM; IndexError outside."""
     def write(self, address: int, data: bytes) -> None: ...
-    def view(self, address: int, size: int) -> memoryview:
-        """Zero-copy and writable; the core does not see writes through it as stores."""
+    def view(self, address: int, size: int, writable: bool = False) -> memoryview:
+        """Zero-copy. The core does not see writes through a writable view."""
     def watch_store(
         self, address: int, size: int, callback: Callable[[int, int, int], None]
     ) -> None:
@@ -159,7 +159,7 @@ class System:
         """Spike's ``--log-commits`` format; None ends the log."""
     def stats(self) -> dict[str, Any]: ...
 
-class CsrField(TypedDict):
+class _CsrField(TypedDict):
     """Bits ``high`` to ``low`` of a CSR."""
 
     name: str
@@ -167,13 +167,13 @@ class CsrField(TypedDict):
     low: int
     kind: str
 
-class Csr(TypedDict):
+class _Csr(TypedDict):
     """A row of the CSR table."""
 
     name: str
     address: int
     extension: str
-    fields: list[CsrField]
+    fields: list[_CsrField]
 
 def instructions() -> list[dict[str, Any]]:
     """name, mask, match, bits, format, need, flags of every 32-bit row."""
@@ -181,7 +181,7 @@ def instructions() -> list[dict[str, Any]]:
 def compressed() -> list[dict[str, Any]]:
     """The 16-bit rows."""
 
-def csrs() -> list[Csr]:
+def csrs() -> list[_Csr]:
     """The CSR table."""
 
 def extensions() -> list[dict[str, Any]]:

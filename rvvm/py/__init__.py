@@ -1,1 +1,1 @@
-"""The Python half: boards, devices, loading, the console, views. It never interprets an instruction."""
+"""The Python half: boards, devices, loading, console, views. It interprets no instruction."""

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from elftools.common.exceptions import ELFError
-from elftools.construct import ConstructError
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
@@ -127,9 +126,10 @@ def _read_elf(data: bytes, name: str, what: str) -> Program:
             raise ELFError("no segment to load")
         entry = _physical(elf, elf.header.e_entry)
         return Program(name, "elf", segments, entry, _symbols(elf))
-    except (ELFError, ConstructError, UnicodeDecodeError, AttributeError, KeyError) as error:
-        reason = str(error) or "a broken ELF"
-        raise UserError(f"{what}: {name}: {reason}") from None
+    except ELFError as error:
+        raise UserError(f"{what}: {name}: {error}") from None
+    except Exception as error:  # pyelftools meets damage with exceptions of every kind
+        raise UserError(f"{what}: {name}: a damaged ELF ({error})") from None
 
 
 def _check_elf(elf: ELFFile) -> None:

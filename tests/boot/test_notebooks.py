@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from cli.run import ENVIRONMENT
+
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 
 
@@ -16,5 +18,7 @@ NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 def test_notebook(name: str) -> None:
     command = [sys.executable, "-m", "pytest", "--nbmake", "--nbmake-timeout=900", "-p", "no:xdist"]
     where = ["--rootdir", str(NOTEBOOKS), str(NOTEBOOKS / name)]
-    done = subprocess.run([*command, *where], capture_output=True, text=True, cwd=NOTEBOOKS)
+    done = subprocess.run(
+        [*command, *where], capture_output=True, text=True, cwd=NOTEBOOKS, env=ENVIRONMENT
+    )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import rvvm as package
+
 COMMAND = [sys.executable, "-m", "rvvm"]
+
+# The package under test, also from another working folder; an asan build is not the installed one.
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(package.__file__).parents[1])}
 
 
 def rvvm(
@@ -14,4 +20,6 @@ def rvvm(
 ) -> subprocess.CompletedProcess[bytes]:
     """The finished process, with what it printed."""
     command = [*COMMAND, *map(str, arguments)]
-    return subprocess.run(command, input=stdin, capture_output=True, timeout=timeout, cwd=cwd)
+    return subprocess.run(
+        command, input=stdin, capture_output=True, timeout=timeout, cwd=cwd, env=ENVIRONMENT
+    )

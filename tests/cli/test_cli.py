@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.run import COMMAND, rvvm
+from cli.run import COMMAND, ENVIRONMENT, rvvm
 from machine import elves
 
 
@@ -94,7 +94,9 @@ def test_images_are_listed() -> None:
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_signals_end_it(programs: Path, number: signal.Signals, status: int) -> None:
-    process = subprocess.Popen([*COMMAND, "spin.elf"], cwd=programs, stdin=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [*COMMAND, "spin.elf"], cwd=programs, stdin=subprocess.DEVNULL, env=ENVIRONMENT
+    )
     time.sleep(2)
     process.send_signal(number)
     assert process.wait(20) == status
@@ -105,7 +107,11 @@ def test_reader_gone(programs: Path) -> None:
     source = "li s0, UART; li a0, 0x79\nnext: sb a0, 0(s0); j next"
     elves.write(programs / "yes.elf", source)
     process = subprocess.Popen(
-        [*COMMAND, "yes.elf"], cwd=programs, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+        [*COMMAND, "yes.elf"],
+        cwd=programs,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        env=ENVIRONMENT,
     )
     assert process.stdout is not None
     assert process.stdout.read(100) == b"y" * 100

@@ -13,6 +13,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
+from cli.run import ENVIRONMENT
 from machine import elves
 from rvvm.py.terminal import Keys
 
@@ -22,7 +23,11 @@ class Guest:
 
     def __init__(self, program: Path, *arguments: str) -> None:
         self.child = pexpect.spawn(
-            sys.executable, ["-m", "rvvm", *arguments, str(program)], timeout=30, echo=True
+            sys.executable,
+            ["-m", "rvvm", *arguments, str(program)],
+            timeout=30,
+            echo=True,
+            env=ENVIRONMENT,
         )
         self.before = self.mode()
 
@@ -69,7 +74,7 @@ class Shell:
     """An interactive shell that runs a machine in the foreground of its terminal."""
 
     def __init__(self, folder: Path) -> None:
-        self.child = pexpect.spawn("/bin/sh", cwd=str(folder), timeout=30)
+        self.child = pexpect.spawn("/bin/sh", cwd=str(folder), timeout=30, env=ENVIRONMENT)
         self.child.sendline("echo rea''dy")
         self.child.expect("ready")
         self.before = termios.tcgetattr(self.child.child_fd)

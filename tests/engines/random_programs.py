@@ -11,16 +11,19 @@ POINTER = 31  # t6 points into the middle of the data; nothing else writes it
 BRANCH, JAL, JALR = 0b1100011, 0b1101111, 0b1100111
 MEMORY = (0b0000011, 0b0100011, 0b0101111)
 SKIP_ONE = {BRANCH: 1 << 3, JAL: 1 << 11}  # an offset of 8, as the format shuffles its bits
-WANTED = ("i", "m", "a", "zaamo", "zalrsc")
+WANTED = [[name] for name in ("i", "m", "zmmul", "zaamo", "zalrsc")]
 
 
 @cache
 def _candidates() -> list[Row]:
     from rvvm import _core
 
-    needs = {entry["name"]: str(entry["need"]).lower() for entry in _core.instructions()}
-    by_name = {name.rstrip("_").replace("_", "."): need for name, need in needs.items()}
-    chosen = [row for name, row in rows().items() if by_name[name] in WANTED]
+    wanted = {
+        entry["name"].rstrip("_").replace("_", ".")
+        for entry in _core.instructions()
+        if entry["need"].get("all") in WANTED
+    }
+    chosen = [row for name, row in rows().items() if name in wanted]
     # Whether sc succeeds after the hart's own stores is up to the implementation.
     chosen = [row for row in chosen if not row.name.startswith("sc.")]
     # Jumps to registers leave the program; system instructions and fences have tests of their own.

@@ -243,7 +243,28 @@ def test_disassemble(tmp_path: Path) -> None:
 def test_translate_bare(tmp_path: Path) -> None:
     h = machine(tmp_path, elves.SPIN).harts[0]
     assert h.translate(elves.RAM).physical == elves.RAM
-    assert not h.translate(0x4000_0000).ok
+
+
+def test_translate_both_stages(tmp_path: Path) -> None:
+    """One gigapage in each stage; the G-stage one is not writable."""
+    m = machine(tmp_path, elves.SPIN)
+    h = m.harts[0]
+    gstage, guest = elves.RAM + 0x4000, elves.RAM + 0x8000
+    valid, readable, writable, user, used = 1, 2, 4, 16, 0xC0
+    gpage = elves.RAM >> 2 | valid | readable | user | used
+    m.memory.store(gstage + 8 * 2, gpage, 8)
+    page = elves.RAM >> 2 | valid | readable | writable | used
+    m.memory.store(guest + 8 * 2, page, 8)
+    h.csr.pmpaddr0, h.csr.pmpcfg0 = 2**54 - 1, 0x1F  # all of memory
+    h.csr.hgatp = 8 << 60 | gstage >> 12
+    h.csr.vsatp = 8 << 60 | guest >> 12
+    h.mode = "VS"
+    walk = h.translate(elves.RAM + 0x123)
+    assert walk.physical == elves.RAM + 0x123
+    assert [step.stage for step in walk.steps] == ["G", "VS", "G"]
+    fault = h.translate(elves.RAM + 0x123, "store")
+    assert not fault.ok and fault.cause == 23
+    assert "store guest page fault" in repr(fault) and "VS" in fault._repr_html_()
 
 
 def test_same_run_twice_by_instructions(tmp_path: Path) -> None:

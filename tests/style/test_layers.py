@@ -41,7 +41,8 @@ PYTHON_ROWS = """
     completion devices fdt hart
     board boot
     engines options
-    console until
+    until
+    console
     machine
     conformance monitor terminal
     cli

@@ -18,7 +18,7 @@ from unicorn import riscv_const as names
 from rvvm import _core
 from rvvm.py.engines.engine import Exit
 from rvvm.py.tree import Region
-from rvvm.py.views.registers import FLOATING, INTEGER
+from rvvm.py.views.registers import FLOATING, FLOATING_NUMBER, INTEGER, INTEGER_NUMBER
 
 unicorn: Any = _unicorn  # its annotations are partial
 
@@ -41,6 +41,12 @@ _CSRS = {
     "fflags": names.UC_RISCV_REG_FFLAGS,
     "frm": names.UC_RISCV_REG_FRM,
     "mscratch": names.UC_RISCV_REG_MSCRATCH,
+}
+_NUMBERS = {
+    "pc": names.UC_RISCV_REG_PC,
+    **{name: _X[number] for name, number in INTEGER_NUMBER.items()},
+    **{name: _F[number] for name, number in FLOATING_NUMBER.items()},
+    **_CSRS,
 }
 _NOWHERE = (1 << 64) - 1
 
@@ -147,11 +153,7 @@ class UnicornEngine:
 
     def set_register(self, name: str, value: int) -> None:
         """Write one of ``registers()``."""
-        numbers = dict(zip([*INTEGER, *FLOATING], [*_X, *_F], strict=True)) | _CSRS
-        if name == "pc":
-            self.pc = value
-        else:
-            self._uc.reg_write(numbers[name], value)
+        self._uc.reg_write(_NUMBERS[name], value)
 
     def load(self, hart: _core.Hart) -> None:
         """Take over a hart's pc, x, f and fcsr."""
