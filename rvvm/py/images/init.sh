@@ -2,8 +2,6 @@
 # The first process of rvvm's initramfs: a shell on the console; the machine ends with it.
 # A fork costs the guest 100,000 instructions and more, so what can be a builtin is one.
 export PATH=/bin HOME=/root PS1='\w \$ ' ENV=/etc/profile
-# A serial line has no size; without one busybox asks the terminal (ESC [6n) at each prompt.
-export COLUMNS=80 LINES=24
 mount -a # /etc/fstab: /dev /proc /sys in one process
 echo rvvm > /proc/sys/kernel/hostname
 read -r release < /proc/sys/kernel/osrelease
