@@ -207,6 +207,7 @@ void System::collect_code() {
 void System::pause() {
   pause_requested_ = true;
   stop_ = true;
+  for (auto& cpu : cpus_) cpu->attention = true;  // at the next block, not at the turn's end
   std::lock_guard lock(mutex_);
   ++wakes_;
   wake_.notify_all();
