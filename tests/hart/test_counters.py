@@ -8,6 +8,7 @@ one that counts instructions or cycles and use that.
 from __future__ import annotations
 
 import pytest
+
 from privileged.bench import CODE, Bench, open_bench
 from privileged.manual import BELOW_M, HS, MODES, ONES, VS, VU, Irq, M, Mode, U, bits
 
@@ -24,6 +25,7 @@ def nops(bench: Bench, count: int, mode: Mode = M) -> None:
 
 # cycle and instret
 
+
 @pytest.mark.parametrize("mode", MODES, ids=str)
 def test_instret_counts_in_every_mode(mode: Mode) -> None:
     bench = Bench()
@@ -33,9 +35,15 @@ def test_instret_counts_in_every_mode(mode: Mode) -> None:
     assert bench.get("mcycle") > before[1]
 
 
-@pytest.mark.parametrize(("csr", "shadow"), [
-    ("mcycle", "cycle"), ("minstret", "instret"), ("mhpmcounter3", "hpmcounter3"), ("mhpmcounter31", "hpmcounter31"),
-])
+@pytest.mark.parametrize(
+    ("csr", "shadow"),
+    [
+        ("mcycle", "cycle"),
+        ("minstret", "instret"),
+        ("mhpmcounter3", "hpmcounter3"),
+        ("mhpmcounter31", "hpmcounter31"),
+    ],
+)
 @pytest.mark.parametrize("mode", MODES, ids=str)
 def test_shadows(csr: str, shadow: str, mode: Mode) -> None:
     """The unprivileged counters are read-only shadows of the machine's, from every mode."""
@@ -46,7 +54,7 @@ def test_shadows(csr: str, shadow: str, mode: Mode) -> None:
 
 
 def test_write_of_minstret_takes_effect_after_the_instruction() -> None:
-    """The write suppresses the writing instruction's own increment; the next one reads its value."""
+    """The write suppresses its instruction's own increment; the next one reads its value."""
     bench = Bench()
     bench.load("csrrw x0, minstret, a1; csrrs a0, minstret, x0; csrrs a2, minstret, x0")
     bench.regs(a1=1000)
@@ -88,6 +96,7 @@ def test_counters_wrap() -> None:
 
 
 # time
+
 
 @pytest.mark.parametrize("mode", MODES, ids=str)
 @pytest.mark.parametrize("delta", [0, 5000, -5000, ONES])
@@ -142,10 +151,19 @@ def test_every_counter_counts(n: int) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES, ids=str)
-@pytest.mark.parametrize(("bit", "inhibited"), [
-    (0, ()), (MINH, (M,)), (SINH, (HS,)), (UINH, (U,)), (VSINH, (VS,)), (VUINH, (VU,)),
-    (MINH | SINH | UINH | VSINH | VUINH, MODES),
-], ids=str)
+@pytest.mark.parametrize(
+    ("bit", "inhibited"),
+    [
+        (0, ()),
+        (MINH, (M,)),
+        (SINH, (HS,)),
+        (UINH, (U,)),
+        (VSINH, (VS,)),
+        (VUINH, (VU,)),
+        (MINH | SINH | UINH | VSINH | VUINH, MODES),
+    ],
+    ids=str,
+)
 def test_mode_filters(mode: Mode, bit: int, inhibited: tuple[Mode, ...]) -> None:
     """Each xINH bit inhibits counting in its mode and in no other."""
     bench = Bench()
@@ -199,9 +217,15 @@ def test_overflow_interrupt_is_taken() -> None:
     assert CODE < bench.get("sepc") < CODE + 128
 
 
-@pytest.mark.parametrize(("mode", "visible"), [
-    (M, {3, 4, 5, 6}), (HS, {3, 4}), (VS, {3}),
-], ids=str)
+@pytest.mark.parametrize(
+    ("mode", "visible"),
+    [
+        (M, {3, 4, 5, 6}),
+        (HS, {3, 4}),
+        (VS, {3}),
+    ],
+    ids=str,
+)
 def test_scountovf_by_counter_enables(mode: Mode, visible: set[int]) -> None:
     """In HS bit X needs mcounteren, in VS hcounteren as well; in M all are readable."""
     bench = open_bench()
@@ -214,7 +238,7 @@ def test_scountovf_by_counter_enables(mode: Mode, visible: set[int]) -> None:
 
 @pytest.mark.parametrize("mode", BELOW_M, ids=str)
 def test_disabled_counters_still_count(mode: Mode) -> None:
-    """The counter-enables control accessibility only: counters increment even when not accessible."""
+    """The counter-enables control accessibility only: counters increment all the same."""
     bench = Bench()
     bench.set(mcounteren=0, hcounteren=0, scounteren=0)
     before = bench.get("minstret")

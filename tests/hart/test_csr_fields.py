@@ -6,6 +6,7 @@ Each table names the section of the Privileged spec that it was typed in from.
 from __future__ import annotations
 
 import pytest
+
 from privileged.bench import Bench, open_bench
 from privileged.manual import (
     ADUE,
@@ -60,7 +61,7 @@ def masks(*fields: Field) -> int:
 SSTATUS = masks(SIE, SPIE, SPP, FS, SUM, MXR)
 MSTATUS = SSTATUS | masks(MIE, MPIE, MPP, MPRV, TVM, TW, TSR, GVA, MPV)
 CBO = masks(CBIE, CBCFE, CBZE)
-#: exceptions that can be delegated to HS: all of the table "Trap Cause Codes" but 11 (from M) and 16;
+#: exceptions that can be delegated to HS: all of "Trap Cause Codes" but 11 (from M) and 16;
 #: 0 never happens with IALIGN=16, and 18 and 19 belong to extensions that are not there
 TO_HS = bits(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13, 15, 20, 21, 22, 23)
 TO_VS = bits(1, 2, 3, 4, 5, 6, 7, 8, 12, 13, 15, 18, 19)
@@ -98,15 +99,30 @@ WRITABLE: dict[str, tuple[int, int]] = {
     **{f"{m}stateen{n}": (SE0.mask, 0) for n in (1, 2, 3) for m in "mh"},
     **{f"sstateen{n}": (0, 0) for n in range(4)},
     # plain registers; epc bit 0 is zero, vectors keep a 4-byte aligned base
-    **{name: (ONES, 0) for name in (
-        "mscratch sscratch vsscratch mtval stval vstval htimedelta stimecmp vstimecmp "
-        "mcycle minstret mhpmcounter3 mhpmcounter31").split()},
-    **{name: (ONES & ~1, 0) for name in ("mepc", "sepc", "vsepc")},
-    **{name: (ONES & ~3, 3) for name in ("mtvec", "stvec", "vstvec")},
+    **dict.fromkeys(
+        [
+            "mscratch",
+            "sscratch",
+            "vsscratch",
+            "mtval",
+            "stval",
+            "vstval",
+            "htimedelta",
+            "stimecmp",
+            "vstimecmp",
+            "mcycle",
+            "minstret",
+            "mhpmcounter3",
+            "mhpmcounter31",
+        ],
+        (ONES, 0),
+    ),
+    **dict.fromkeys(("mepc", "sepc", "vsepc"), (ONES & ~1, 0)),
+    **dict.fromkeys(("mtvec", "stvec", "vstvec"), (ONES & ~3, 3)),
     # "Hypervisor Trap Value Register": a guest physical address of Sv57x4 shifted right by 2
-    **{name: ((1 << 57) - 1, ONES ^ (1 << 57) - 1) for name in ("htval", "mtval2")},
+    **dict.fromkeys(("htval", "mtval2"), ((1 << 57) - 1, ONES ^ (1 << 57) - 1)),
     # "Hypervisor Trap Instruction Register": every 32-bit transformed instruction
-    **{name: ((1 << 32) - 1, ONES ^ (1 << 32) - 1) for name in ("htinst", "mtinst")},
+    **dict.fromkeys(("htinst", "mtinst"), ((1 << 32) - 1, ONES ^ (1 << 32) - 1)),
     # Sscofpmf: OF and the five inhibit bits; the event field is the implementation's
     **{f"mhpmevent{n}": (bits(58, 59, 60, 61, 62, 63), (1 << 56) - 1) for n in (3, 17, 31)},
     # "Physical Memory Protection CSRs": bits 55:2 of an address; 16 entries, 64 readable
@@ -137,9 +153,11 @@ PREPARE = {
 
 
 @pytest.mark.parametrize("name", WRITABLE)
-@pytest.mark.parametrize("pattern", [ONES, 0, 0x5555_5555_5555_5555, 0xAAAA_AAAA_AAAA_AAAA], ids=hex)
+@pytest.mark.parametrize(
+    "pattern", [ONES, 0, 0x5555_5555_5555_5555, 0xAAAA_AAAA_AAAA_AAAA], ids=hex
+)
 def test_writable_bits(name: str, pattern: int) -> None:
-    """Exactly the bits of the table can be written; a pattern may be illegal only in WARL fields."""
+    """Exactly the bits of the table can be written; only WARL fields may refuse a pattern."""
     bench = Bench()
     bench.set(**PREPARE.get(name, {}))
     bench.set(**{name: ~pattern})
@@ -288,10 +306,13 @@ def test_hgatp_write(mode: int) -> None:
         assert mode == 0 or got & 3 << 58 == 0
 
 
-@pytest.mark.parametrize(("without", "fields"), [
-    (("sv57",), {"satp": {0, 8, 9}, "vsatp": {0, 8, 9}, "hgatp": {0, 8, 9}}),
-    (("sv57", "sv48"), {"satp": {0, 8}, "vsatp": {0, 8}, "hgatp": {0, 8}}),
-])
+@pytest.mark.parametrize(
+    ("without", "fields"),
+    [
+        (("sv57",), {"satp": {0, 8, 9}, "vsatp": {0, 8, 9}, "hgatp": {0, 8, 9}}),
+        (("sv57", "sv48"), {"satp": {0, 8}, "vsatp": {0, 8}, "hgatp": {0, 8}}),
+    ],
+)
 def test_schemes_by_extension(without: tuple[str, ...], fields: dict[str, set[int]]) -> None:
     """Shvsatpa and Shgatpa: the modes of vsatp and hgatp follow those of satp."""
     bench = Bench(without=without)
@@ -303,8 +324,14 @@ def test_schemes_by_extension(without: tuple[str, ...], fields: dict[str, set[in
             assert MODE.of(bench.get(name)) in legal
 
 
-ENVCFG_GATES = [("svadu", ADUE), ("svpbmt", PBMTE), ("sstc", STCE),
-                ("zicboz", CBZE), ("zicbom", CBCFE), ("zicbom", CBIE)]
+ENVCFG_GATES = [
+    ("svadu", ADUE),
+    ("svpbmt", PBMTE),
+    ("sstc", STCE),
+    ("zicboz", CBZE),
+    ("zicbom", CBCFE),
+    ("zicbom", CBIE),
+]
 
 
 @pytest.mark.parametrize(("extension", "field"), ENVCFG_GATES, ids=str)
@@ -388,11 +415,19 @@ def test_without_sscofpmf() -> None:
         assert bench.get(name) >> 13 & 1 == 0, name
 
 
-@pytest.mark.parametrize(("without", "gone"), [
-    ((), ""), (("h",), "H"), (("c", "zcb", "zcmop"), "C"), (("b", "zbs"), "B"),
-    (("d", "f", "zfh", "zfa"), "FD"), (("d",), "D"),
-    (("a", "zacas", "zabha", "zawrs"), "A"), (("m",), "M"),
-])
+@pytest.mark.parametrize(
+    ("without", "gone"),
+    [
+        ((), ""),
+        (("h",), "H"),
+        (("c", "zcb", "zcmop"), "C"),
+        (("b", "zbs"), "B"),
+        (("d", "f", "zfh", "zfa"), "FD"),
+        (("d",), "D"),
+        (("a", "zacas", "zabha", "zawrs"), "A"),
+        (("m",), "M"),
+    ],
+)
 def test_misa(without: tuple[str, ...], gone: str) -> None:
     """misa: MXL is 2 and read-only, one bit a letter, nothing reserved ("Machine ISA Register")."""
     bench = Bench(without=without)
@@ -406,7 +441,9 @@ def test_misa(without: tuple[str, ...], gone: str) -> None:
     assert bench.get("misa") >> 8 & 1  # I and E are complementary, and there is no E
 
 
-@pytest.mark.parametrize("name", ["mvendorid", "marchid", "mimpid", "mhartid", "mconfigptr", "hgeip"])
+@pytest.mark.parametrize(
+    "name", ["mvendorid", "marchid", "mimpid", "mhartid", "mconfigptr", "hgeip"]
+)
 def test_read_only_registers(name: str) -> None:
     """A debugger's write to a read-only register changes nothing."""
     bench = Bench()
@@ -423,9 +460,11 @@ def test_hart_id() -> None:
 
 
 def test_reset_state() -> None:
-    """"Reset": M-mode, MIE and MPRV clear, translation off, PMP off, mstateen zero, cause 0."""
+    """ "Reset": M-mode, MIE and MPRV clear, translation off, PMP off, mstateen zero, cause 0."""
     bench = Bench()
-    everything = {name: ONES for name in "mstatus hgatp vsatp mstateen0 pmpaddr3 medeleg".split()}
+    everything = dict.fromkeys(
+        ["mstatus", "hgatp", "vsatp", "mstateen0", "pmpaddr3", "medeleg"], ONES
+    )
     bench.set(**everything, mcause=2, pmpcfg0=0x9F9F9F9F)
     bench.enter(VS)
     bench.system.reset()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
+
 from privileged.bench import CODE, NOWHERE, Bench, handler_of, open_bench
 from privileged.manual import HS, MIE, MODES, ONES, SIE, VS, VU, Cause, Irq, M, Mode, U
 
@@ -117,7 +118,9 @@ def test_interrupt_delegation(irq: Irq, mode: Mode) -> None:
         target = interrupt_target(irq, bench.get("mideleg"), bench.get("hideleg"))
         cause = irq - 1 if target == VS else irq  # 10, 6, 2 become 9, 5, 1 in VS-mode
         found = (target.name, cause) if enabled(target, mode, mie, sie, vsie) else None
-        assert taken(bench, mode) == found, f"mideleg={m} hideleg={h} MIE={mie} SIE={sie} vsSIE={vsie}"
+        assert taken(bench, mode) == found, (
+            f"mideleg={m} hideleg={h} MIE={mie} SIE={sie} vsSIE={vsie}"
+        )
 
 
 @pytest.mark.parametrize("irq", list(Irq), ids=lambda irq: irq.name)
@@ -135,11 +138,15 @@ HS_ORDER = [Irq.SEI, Irq.SSI, Irq.STI, Irq.SGEI, Irq.VSEI, Irq.VSSI, Irq.VSTI, I
 VS_ORDER = [Irq.VSEI, Irq.VSSI, Irq.VSTI]
 
 
-@pytest.mark.parametrize(("order", "mideleg", "hideleg", "target"), [
-    (M_ORDER, 0, 0, M),  # "Machine Interrupt Registers"
-    (HS_ORDER, ONES, 0, HS),  # hypervisor chapter, "hvip, hip, and hie"
-    (VS_ORDER, ONES, ONES, VS),  # "Supervisor Interrupt Registers": SEI, SSI, STI
-], ids=["M", "HS", "VS"])
+@pytest.mark.parametrize(
+    ("order", "mideleg", "hideleg", "target"),
+    [
+        (M_ORDER, 0, 0, M),  # "Machine Interrupt Registers"
+        (HS_ORDER, ONES, 0, HS),  # hypervisor chapter, "hvip, hip, and hie"
+        (VS_ORDER, ONES, ONES, VS),  # "Supervisor Interrupt Registers": SEI, SSI, STI
+    ],
+    ids=["M", "HS", "VS"],
+)
 def test_priority(order: list[Irq], mideleg: int, hideleg: int, target: Mode) -> None:
     """Of any two pending interrupts, and of all that remain, the first of the order is taken."""
     bench = quiet(mideleg=mideleg, hideleg=hideleg)
@@ -161,11 +168,15 @@ def test_higher_modes_first() -> None:
     assert taken(bench, VU) == ("HS", Irq.LCOFI)
 
 
-@pytest.mark.parametrize(("irq", "mideleg", "hideleg", "target", "tvec"), [
-    *[(irq, 0, 0, M, "mtvec") for irq in M_ORDER],
-    *[(irq, ONES, 0, HS, "stvec") for irq in HS_ORDER],
-    *[(irq, ONES, ONES, VS, "vstvec") for irq in VS_ORDER],
-], ids=str)
+@pytest.mark.parametrize(
+    ("irq", "mideleg", "hideleg", "target", "tvec"),
+    [
+        *[(irq, 0, 0, M, "mtvec") for irq in M_ORDER],
+        *[(irq, ONES, 0, HS, "stvec") for irq in HS_ORDER],
+        *[(irq, ONES, ONES, VS, "vstvec") for irq in VS_ORDER],
+    ],
+    ids=str,
+)
 def test_vectored(irq: Irq, mideleg: int, hideleg: int, target: Mode, tvec: str) -> None:
     """MODE=Vectored: interrupts go to BASE + 4 x cause (the translated one), exceptions to BASE."""
     bench = quiet(mideleg=mideleg, hideleg=hideleg, medeleg=ONES, hedeleg=ONES)
@@ -184,9 +195,15 @@ def test_vectored(irq: Irq, mideleg: int, hideleg: int, target: Mode, tvec: str)
     assert bench.hart.pc == base
 
 
-@pytest.mark.parametrize(("target", "epc", "cause_csr"), [
-    (M, "mepc", "mcause"), (HS, "sepc", "scause"), (VS, "vsepc", "vscause"),
-], ids=str)
+@pytest.mark.parametrize(
+    ("target", "epc", "cause_csr"),
+    [
+        (M, "mepc", "mcause"),
+        (HS, "sepc", "scause"),
+        (VS, "vsepc", "vscause"),
+    ],
+    ids=str,
+)
 def test_interrupt_writes(target: Mode, epc: str, cause_csr: str) -> None:
     """The Interrupt bit of the cause, epc at the interrupted instruction, which did not run."""
     bench = quiet(mideleg=0 if target == M else ONES, hideleg=ONES if target == VS else 0)
@@ -196,9 +213,14 @@ def test_interrupt_writes(target: Mode, epc: str, cause_csr: str) -> None:
     assert (bench.get(epc), bench.get(cause_csr)) == (CODE, 1 << 63 | 1)
 
 
-@pytest.mark.parametrize("line", [
-    "csrrw x0, mstatus, a1", "csrrs x0, mstatus, a1", "csrrsi x0, mstatus, 8",
-])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "csrrw x0, mstatus, a1",
+        "csrrs x0, mstatus, a1",
+        "csrrsi x0, mstatus, 8",
+    ],
+)
 def test_interrupt_right_after_enable(line: str) -> None:
     """The conditions are evaluated immediately after a write of a CSR they depend on."""
     bench = quiet()

@@ -7,6 +7,7 @@ chapters); Sstvala and Shvstvala ask for all of it in stval and vstval too.
 from __future__ import annotations
 
 import pytest
+
 from asm import asm
 from privileged.bench import CODE, DATA, NOWHERE, RAM, RAM_SIZE, Bench, Trap, delegate_to
 from privileged.manual import HS, MODES, VS, VU, Cause, M, Mode, U
@@ -58,9 +59,17 @@ def test_virtual_instruction_bits(mode: Mode) -> None:
 
 def test_instruction_of_an_absent_extension() -> None:
     """Each hart has exactly the extensions that it was given."""
-    lines = {"zba": "sh1add a0, a0, a1", "m": "mul a0, a0, a1", "zicond": "czero.eqz a0, a0, a1",
-             "zicbom": "cbo.clean (a0)", "svinval": "sinval.vma x0, x0", "h": "hfence.gvma x0, x0",
-             "zacas": "amocas.w a0, a1, (a2)", "zawrs": "wrs.nto", "zifencei": "fence.i"}
+    lines = {
+        "zba": "sh1add a0, a0, a1",
+        "m": "mul a0, a0, a1",
+        "zicond": "czero.eqz a0, a0, a1",
+        "zicbom": "cbo.clean (a0)",
+        "svinval": "sinval.vma x0, x0",
+        "h": "hfence.gvma x0, x0",
+        "zacas": "amocas.w a0, a1, (a2)",
+        "zawrs": "wrs.nto",
+        "zifencei": "fence.i",
+    }
     for extension, line in lines.items():
         gone = {"zba": ("zba", "b"), "m": ("m",)}.get(extension, (extension,))
         assert Bench(without=gone).cause(line, a2=DATA) == Cause.ILLEGAL, extension
@@ -70,8 +79,12 @@ def test_instruction_of_an_absent_extension() -> None:
 
 WITHOUT_C = ("c", "zcb", "zcmop")
 JUMPS = [
-    ("jal ra, {pc} + 6", True), ("jalr ra, 2(a1)", True), ("jalr ra, 3(a1)", True),
-    ("beq x0, x0, {pc} + 6", True), ("bne x0, x0, {pc} + 6", False), ("bge x0, a1, {pc} - 2", False),
+    ("jal ra, {pc} + 6", True),
+    ("jalr ra, 2(a1)", True),
+    ("jalr ra, 3(a1)", True),
+    ("beq x0, x0, {pc} + 6", True),
+    ("bne x0, x0, {pc} + 6", False),
+    ("bge x0, a1, {pc} - 2", False),
 ]
 
 
@@ -86,7 +99,12 @@ def test_misaligned_target(line: str, taken: bool, mode: Mode) -> None:
         return
     target = DATA + 2 if "jalr" in line else CODE + 6
     assert trap is not None
-    assert (trap.cause, trap.tval, trap.epc, trap.tinst) == (Cause.FETCH_MISALIGNED, target, CODE, 0)
+    assert (trap.cause, trap.tval, trap.epc, trap.tinst) == (
+        Cause.FETCH_MISALIGNED,
+        target,
+        CODE,
+        0,
+    )
     assert trap.gva == mode.virtual
     assert bench.x("ra") == 5
 
@@ -103,13 +121,19 @@ def test_halfword_target_with_compressed(line: str, taken: bool) -> None:
 # Access faults where there is neither RAM nor device
 
 ACCESSES = [
-    *[(f"{op} a0, 8(a1)", Cause.LOAD_ACCESS, 8) for op in "lb lbu lh lhu lw lwu ld".split()],
-    *[(f"{op} a0, -8(a1)", Cause.STORE_ACCESS, -8) for op in "sb sh sw sd".split()],
-    *[(f"{op} fa0, 8(a1)", Cause.LOAD_ACCESS, 8) for op in "flh flw fld".split()],
-    *[(f"{op} fa0, 8(a1)", Cause.STORE_ACCESS, 8) for op in "fsh fsw fsd".split()],
+    *[
+        (f"{op} a0, 8(a1)", Cause.LOAD_ACCESS, 8)
+        for op in ["lb", "lbu", "lh", "lhu", "lw", "lwu", "ld"]
+    ],
+    *[(f"{op} a0, -8(a1)", Cause.STORE_ACCESS, -8) for op in ["sb", "sh", "sw", "sd"]],
+    *[(f"{op} fa0, 8(a1)", Cause.LOAD_ACCESS, 8) for op in ["flh", "flw", "fld"]],
+    *[(f"{op} fa0, 8(a1)", Cause.STORE_ACCESS, 8) for op in ["fsh", "fsw", "fsd"]],
     *[(f"lr.{s} a0, (a1)", Cause.LOAD_ACCESS, 0) for s in "wd"],
-    *[(f"{op}.{s} a0, a2, (a1)", Cause.STORE_ACCESS, 0)
-      for op in "amoswap amoadd amoand amominu amocas".split() for s in "bhwd"],
+    *[
+        (f"{op}.{s} a0, a2, (a1)", Cause.STORE_ACCESS, 0)
+        for op in ["amoswap", "amoadd", "amoand", "amominu", "amocas"]
+        for s in "bhwd"
+    ],
     ("amocas.q a0, a2, (a1)", Cause.STORE_ACCESS, 0),
 ]
 
@@ -141,10 +165,17 @@ def test_fetch_beyond_the_end_of_ram() -> None:
     assert bench.step(0x0001, pc=RAM_END - 2) is None  # c.nop
 
 
-@pytest.mark.parametrize(("line", "cause"), [
-    ("ld a0, (a1)", 5), ("lw a0, 2(a1)", 5), ("lh a0, 3(a1)", 5),
-    ("sd a0, (a1)", 7), ("sw a0, 2(a1)", 7), ("sh a0, 3(a1)", 7),
-])
+@pytest.mark.parametrize(
+    ("line", "cause"),
+    [
+        ("ld a0, (a1)", 5),
+        ("lw a0, 2(a1)", 5),
+        ("lh a0, 3(a1)", 5),
+        ("sd a0, (a1)", 7),
+        ("sw a0, 2(a1)", 7),
+        ("sh a0, 3(a1)", 7),
+    ],
+)
 def test_access_across_the_end_of_ram(line: str, cause: int) -> None:
     """tval of a misaligned access is the portion that caused the fault."""
     bench = Bench()
@@ -159,8 +190,11 @@ def test_access_across_the_end_of_ram(line: str, cause: int) -> None:
 MISALIGNED = [
     *[(f"lr.{s} a0, (a1)", 4, n) for s, n in (("w", 4), ("d", 8))],
     *[(f"sc.{s} a0, a2, (a1)", 6, n) for s, n in (("w", 4), ("d", 8))],
-    *[(f"amo{op}.{s} a0, a2, (a1)", 6, n)
-      for op in ("add", "swap", "max", "cas") for s, n in (("h", 2), ("w", 4), ("d", 8))],
+    *[
+        (f"amo{op}.{s} a0, a2, (a1)", 6, n)
+        for op in ("add", "swap", "max", "cas")
+        for s, n in (("h", 2), ("w", 4), ("d", 8))
+    ],
     ("amocas.q a0, a2, (a1)", 6, 16),
 ]
 
@@ -195,14 +229,31 @@ def test_misaligned_loads_and_stores(size: int) -> None:
 
 # Which of two exceptions ("Synchronous exception priority when the hypervisor extension ...")
 
-@pytest.mark.parametrize(("what", "line", "mode", "pc", "cause"), [
-    ("fetch fault before illegal instruction", None, HS, NOWHERE, Cause.FETCH_ACCESS),
-    ("illegal CSR before its value", "csrrw a0, mscratch, a1", U, CODE, Cause.ILLEGAL),
-    ("virtual instruction before the access's fault", "hlv.w a0, (a1)", VU, CODE, Cause.VIRTUAL),
-    ("illegal instruction before the access's fault", "hlv.w a0, (a1)", U, CODE, Cause.ILLEGAL),
-    ("illegal instruction before the cache block's fault", "cbo.zero (a1)", U, CODE, Cause.ILLEGAL),
-    ("FS off before the load's fault", "fld fa0, (a1)", M, CODE, Cause.ILLEGAL),
-], ids=lambda x: x if isinstance(x, str) and " " in x else "")
+
+@pytest.mark.parametrize(
+    ("what", "line", "mode", "pc", "cause"),
+    [
+        ("fetch fault before illegal instruction", None, HS, NOWHERE, Cause.FETCH_ACCESS),
+        ("illegal CSR before its value", "csrrw a0, mscratch, a1", U, CODE, Cause.ILLEGAL),
+        (
+            "virtual instruction before the access's fault",
+            "hlv.w a0, (a1)",
+            VU,
+            CODE,
+            Cause.VIRTUAL,
+        ),
+        ("illegal instruction before the access's fault", "hlv.w a0, (a1)", U, CODE, Cause.ILLEGAL),
+        (
+            "illegal instruction before the cache block's fault",
+            "cbo.zero (a1)",
+            U,
+            CODE,
+            Cause.ILLEGAL,
+        ),
+        ("FS off before the load's fault", "fld fa0, (a1)", M, CODE, Cause.ILLEGAL),
+    ],
+    ids=lambda x: x if isinstance(x, str) and " " in x else "",
+)
 def test_priority(what: str, line: str | None, mode: Mode, pc: int, cause: Cause) -> None:
     bench = Bench()
     assert bench.step(line, mode, pc, a1=NOWHERE + 1).cause == cause, what

@@ -9,14 +9,22 @@ from __future__ import annotations
 import itertools
 
 import pytest
+
 from privileged.bench import DATA, Bench
 from privileged.manual import FS, MODES, SD, Mode
 
 #: (line, does it change floating-point state?)
 LINES = [
-    ("fadd.d fa0, fa1, fa2", True), ("fmv.d.x fa0, a0", True), ("fld fa0, (a1)", True), ("flw fa0, (a1)", True),
-    ("fcvt.s.d fa0, fa1", True), ("fsgnj.h fa0, fa1, fa2", True), (0xF210_0553, True),  # fli.d fa0, -1.0
-    ("fsd fa0, (a1)", False), ("fmv.x.d a0, fa0", False), ("fclass.d a0, fa0", False),
+    ("fadd.d fa0, fa1, fa2", True),
+    ("fmv.d.x fa0, a0", True),
+    ("fld fa0, (a1)", True),
+    ("flw fa0, (a1)", True),
+    ("fcvt.s.d fa0, fa1", True),
+    ("fsgnj.h fa0, fa1, fa2", True),
+    (0xF210_0553, True),  # fli.d fa0, -1.0
+    ("fsd fa0, (a1)", False),
+    ("fmv.x.d a0, fa0", False),
+    ("fclass.d a0, fa0", False),
 ]
 COMPRESSED = [(0x2188, True), (0xA188, False)]  # c.fld fa0, 0(a1) and c.fsd
 
@@ -24,7 +32,7 @@ COMPRESSED = [(0x2188, True), (0xA188, False)]  # c.fld fa0, 0(a1) and c.fsd
 @pytest.mark.parametrize("mode", MODES, ids=str)
 @pytest.mark.parametrize(("line", "writes"), [*LINES, *COMPRESSED], ids=str)
 def test_fs(mode: Mode, line: str | int, writes: bool) -> None:
-    """Off in either register (vsstatus counts when V=1): illegal, never virtual; else Dirty in both."""
+    """Off in either register (vsstatus if V=1): illegal, never virtual; else Dirty in both."""
     bench = Bench()
     for hs, vs in itertools.product(range(4), repeat=2):
         bench.set(mstatus=FS(hs), vsstatus=FS(vs))
@@ -52,7 +60,7 @@ def test_flags_make_it_dirty(mode: Mode) -> None:
 @pytest.mark.parametrize("rm", [5, 6])
 @pytest.mark.parametrize("mode", MODES, ids=str)
 def test_reserved_rounding_mode(rm: int, mode: Mode) -> None:
-    """Unprivileged spec, "Floating-Point Control and Status Register": reserved modes are illegal."""
+    """F extension, "Floating-Point Control and Status Register": reserved modes are illegal."""
     bench = Bench()
     bench.set(mstatus=FS(1), vsstatus=FS(1))
     static = 0x02C5_8553 | rm << 12  # fadd.d fa0, fa1, fa2 with a static rounding mode

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import pytest
+
 from privileged.bench import Bench
 from privileged.manual import ONES, STCE, Irq, bits
 
@@ -25,18 +26,21 @@ def quiet(**csrs: int) -> Bench:
     return bench
 
 
-@pytest.mark.parametrize(("name", "setup", "writable"), [
-    # Sstc in use (STCE=1): STIP is read-only and shows stimecmp
-    ("mip", {"menvcfg": ONES}, SSI | VSSI | SEI | LCOFI),
-    # STCE=0: STIP reverts to its behaviour without Sstc, writable from M-mode
-    ("mip", {"menvcfg": 0}, SSI | VSSI | STI | SEI | LCOFI),
-    ("sip", {"mideleg": ONES, "menvcfg": 0}, SSI | LCOFI),  # SEIP and STIP are read-only in sip
-    ("sip", {"mideleg": 0, "menvcfg": 0}, 0),
-    ("hvip", {}, VSSI | VSTI | VSEI),
-    ("hip", {}, VSSI),  # an alias of hvip's; SGEIP, VSEIP and VSTIP are read-only
-    ("vsip", {"hideleg": ONES}, SSI),
-    ("vsip", {"hideleg": 0}, 0),
-])
+@pytest.mark.parametrize(
+    ("name", "setup", "writable"),
+    [
+        # Sstc in use (STCE=1): STIP is read-only and shows stimecmp
+        ("mip", {"menvcfg": ONES}, SSI | VSSI | SEI | LCOFI),
+        # STCE=0: STIP reverts to its behaviour without Sstc, writable from M-mode
+        ("mip", {"menvcfg": 0}, SSI | VSSI | STI | SEI | LCOFI),
+        ("sip", {"mideleg": ONES, "menvcfg": 0}, SSI | LCOFI),  # SEIP and STIP are read-only in sip
+        ("sip", {"mideleg": 0, "menvcfg": 0}, 0),
+        ("hvip", {}, VSSI | VSTI | VSEI),
+        ("hip", {}, VSSI),  # an alias of hvip's; SGEIP, VSEIP and VSTIP are read-only
+        ("vsip", {"hideleg": ONES}, SSI),
+        ("vsip", {"hideleg": 0}, 0),
+    ],
+)
 def test_writable_pending_bits(name: str, setup: dict[str, int], writable: int) -> None:
     bench = quiet(**setup)
     bench.set(**{name: ONES})
@@ -57,13 +61,16 @@ def test_wires(wire: int, bit: int) -> None:
     assert bench.get("mip") & bit == 0
 
 
-@pytest.mark.parametrize(("line", "operand", "after"), [
-    ("csrrs a0, mip, a1", 0, 0),  # the wire takes no part in the read-modify-write
-    ("csrrs a0, mip, a1", SEI, SEI),
-    ("csrrw a0, mip, a1", 0, 0),
-    ("csrrw a0, mip, a1", SEI, SEI),
-    ("csrrc a0, mip, a1", SEI, 0),
-])
+@pytest.mark.parametrize(
+    ("line", "operand", "after"),
+    [
+        ("csrrs a0, mip, a1", 0, 0),  # the wire takes no part in the read-modify-write
+        ("csrrs a0, mip, a1", SEI, SEI),
+        ("csrrw a0, mip, a1", 0, 0),
+        ("csrrw a0, mip, a1", SEI, SEI),
+        ("csrrc a0, mip, a1", SEI, 0),
+    ],
+)
 def test_seip_is_an_or(line: str, operand: int, after: int) -> None:
     """A read of mip shows SEIP as wire or software bit, but only the latter is written back."""
     bench = quiet()
@@ -85,9 +92,14 @@ def test_sip_and_sie_are_views(bit: int) -> None:
     assert bench.get("mie") & DELEGABLE == DELEGABLE & ~bit
 
 
-@pytest.mark.parametrize(("hs", "vs", "name"), [
-    (VSSI, SSI, "VSSI"), (VSTI, STI, "VSTI"), (VSEI, SEI, "VSEI"),
-])
+@pytest.mark.parametrize(
+    ("hs", "vs", "name"),
+    [
+        (VSSI, SSI, "VSSI"),
+        (VSTI, STI, "VSTI"),
+        (VSEI, SEI, "VSEI"),
+    ],
+)
 def test_vsip_and_vsie_are_aliases(hs: int, vs: int, name: str) -> None:
     """vsip and vsie show hip and hie one bit lower, where hideleg allows; zero otherwise."""
     bench = quiet(hvip=hs, hie=hs, hideleg=hs)
@@ -151,10 +163,17 @@ def test_vsip_shows_guest_external() -> None:
     assert bench.get("vsip") == SEI
 
 
-@pytest.mark.parametrize(("now", "compare", "pending"), [
-    (1000, 999, True), (1000, 1000, True), (1000, 1001, False), (1000, ONES, False),
-    (ONES - 5, 5, True), (1000, 0, True),
-])
+@pytest.mark.parametrize(
+    ("now", "compare", "pending"),
+    [
+        (1000, 999, True),
+        (1000, 1000, True),
+        (1000, 1001, False),
+        (1000, ONES, False),
+        (ONES - 5, 5, True),
+        (1000, 0, True),
+    ],
+)
 def test_stimecmp(now: int, compare: int, pending: bool) -> None:
     """STIP is time >= stimecmp, unsigned ("Supervisor Timer (stimecmp) Register")."""
     bench = quiet(menvcfg=STCE.mask, mideleg=ONES)
@@ -172,10 +191,20 @@ def test_stip_without_stce_ignores_stimecmp() -> None:
     assert bench.get("mip") & STI == 0
 
 
-@pytest.mark.parametrize(("delta", "compare", "pending"), [
-    (0, 1000, True), (0, 1001, False), (10, 1010, True), (10, 1011, False),
-    (-10, 990, True), (-10, 991, False), (-1001, ONES, True), (-1001, 0, True), (-1000, 1, False),
-])
+@pytest.mark.parametrize(
+    ("delta", "compare", "pending"),
+    [
+        (0, 1000, True),
+        (0, 1001, False),
+        (10, 1010, True),
+        (10, 1011, False),
+        (-10, 990, True),
+        (-10, 991, False),
+        (-1001, ONES, True),
+        (-1001, 0, True),
+        (-1000, 1, False),
+    ],
+)
 def test_vstimecmp(delta: int, compare: int, pending: bool) -> None:
     """VSTIP is time + htimedelta (64 bits) >= vstimecmp; it stays defined while V=0."""
     bench = quiet(menvcfg=ONES, henvcfg=ONES, hideleg=ONES)

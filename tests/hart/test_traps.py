@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
+
 from privileged.bench import CODE, DATA, Bench, delegate_to, handler_of, open_bench
 from privileged.manual import (
     GVA,
@@ -72,7 +73,13 @@ def check_m_entry(bench: Bench, source: Mode, before: dict[str, int]) -> None:
     assert bench.get("mstatus") == status
     assert bench.get("hstatus") == before["hstatus"]
     assert bench.get("vsstatus") == before["vsstatus"]
-    assert [bench.get(n) for n in ("mcause", "mepc", "mtval", "mtval2", "mtinst")] == [2, CODE, 0, 0, 0]
+    assert [bench.get(n) for n in ("mcause", "mepc", "mtval", "mtval2", "mtinst")] == [
+        2,
+        CODE,
+        0,
+        0,
+        0,
+    ]
     assert [bench.get(n) for n in ("stval", "vstval", "htval", "htinst")] == [0x55] * 4
 
 
@@ -86,7 +93,13 @@ def check_hs_entry(bench: Bench, source: Mode, before: dict[str, int]) -> None:
         hypervisor = hypervisor & ~H_SPVP.mask | H_SPVP(source.privilege)
     assert bench.get("hstatus") == hypervisor
     assert bench.get("vsstatus") == before["vsstatus"]
-    assert [bench.get(n) for n in ("scause", "sepc", "stval", "htval", "htinst")] == [2, CODE, 0, 0, 0]
+    assert [bench.get(n) for n in ("scause", "sepc", "stval", "htval", "htinst")] == [
+        2,
+        CODE,
+        0,
+        0,
+        0,
+    ]
     assert [bench.get(n) for n in ("mtval", "vstval", "mtval2", "mtinst")] == [0x55] * 4
 
 
@@ -98,7 +111,9 @@ def check_vs_entry(bench: Bench, source: Mode, before: dict[str, int]) -> None:
     assert bench.get("mstatus") == before["mstatus"]
     assert bench.get("hstatus") == before["hstatus"]
     assert [bench.get(n) for n in ("vscause", "vsepc", "vstval")] == [2, CODE, 0]
-    assert [bench.get(n) for n in ("mtval", "stval", "mtval2", "htval", "mtinst", "htinst")] == [0x55] * 6
+    assert [bench.get(n) for n in ("mtval", "stval", "mtval2", "htval", "mtinst", "htinst")] == [
+        0x55
+    ] * 6
 
 
 @FROM
@@ -110,7 +125,9 @@ def test_gva(source: Mode, target: Mode, line: str) -> None:
     """
     bench = open_bench()
     delegate_to(bench, target)
-    bench.change(mstatus=0 if source.virtual else GVA.mask, hstatus=0 if source.virtual else H_GVA.mask)
+    bench.change(
+        mstatus=0 if source.virtual else GVA.mask, hstatus=0 if source.virtual else H_GVA.mask
+    )
     trap = bench.step(line, source, a1=0x4000_0000)
     assert trap is not None
     assert (trap.to, trap.tval) == (target.name, 0x4000_0000)
@@ -139,7 +156,7 @@ RETURN_TO_M = [(mpp, mpv) for mpp in (0, 1, 3) for mpv in (0, 1)]
 
 
 @pytest.mark.parametrize(("mpp", "mpv"), RETURN_TO_M)
-@pytest.mark.parametrize(("mie", "mpie", "mprv"), itertools.product((0, 1), repeat=3))
+@pytest.mark.parametrize(("mie", "mpie", "mprv"), list(itertools.product((0, 1), repeat=3)))
 def test_mret(mpp: int, mpv: int, mie: int, mpie: int, mprv: int) -> None:
     """MRET: mode from MPP and MPV (ignored for M), MPV=0, MPP=0, MIE=MPIE, MPIE=1.
 
@@ -157,8 +174,8 @@ def test_mret(mpp: int, mpv: int, mie: int, mpie: int, mprv: int) -> None:
 
 
 @pytest.mark.parametrize("mode", [M, HS], ids=str)
-@pytest.mark.parametrize(("spp", "spv"), itertools.product((0, 1), repeat=2))
-@pytest.mark.parametrize(("sie", "spie"), itertools.product((0, 1), repeat=2))
+@pytest.mark.parametrize(("spp", "spv"), list(itertools.product((0, 1), repeat=2)))
+@pytest.mark.parametrize(("sie", "spie"), list(itertools.product((0, 1), repeat=2)))
 def test_sret_with_v0(mode: Mode, spp: int, spv: int, sie: int, spie: int) -> None:
     """SRET in M or HS: mode from SPV and SPP, then SPV=0, SPP=0, SIE=SPIE, SPIE=1."""
     bench = Bench()
@@ -173,7 +190,7 @@ def test_sret_with_v0(mode: Mode, spp: int, spv: int, sie: int, spie: int) -> No
     assert bench.get("vsstatus") & SPIE.mask
 
 
-@pytest.mark.parametrize(("spp", "sie", "spie"), itertools.product((0, 1), repeat=3))
+@pytest.mark.parametrize(("spp", "sie", "spie"), list(itertools.product((0, 1), repeat=3)))
 def test_sret_with_v1(spp: int, sie: int, spie: int) -> None:
     """SRET in VS: only vsstatus changes; V stays 1."""
     bench = Bench()
@@ -186,14 +203,27 @@ def test_sret_with_v1(spp: int, sie: int, spie: int) -> None:
     assert (bench.get("mstatus"), bench.get("hstatus")) == before
 
 
-@pytest.mark.parametrize(("line", "mode", "control", "result"), [
-    # "Trap-Return Instructions": in mode x or higher; hypervisor chapter, "Trap Cause Codes"
-    ("mret", HS, "", 2), ("mret", U, "", 2), ("mret", VS, "", 2), ("mret", VU, "", 2),
-    ("sret", U, "", 2), ("sret", VU, "", 22),
-    ("sret", HS, "TSR", 2), ("sret", M, "TSR", None), ("sret", VS, "TSR", None), ("sret", VU, "TSR", 22),
-    ("sret", U, "TSR", 2),
-    ("sret", VS, "VTSR", 22), ("sret", HS, "VTSR", None), ("sret", M, "VTSR", None),
-], ids=str)
+@pytest.mark.parametrize(
+    ("line", "mode", "control", "result"),
+    [
+        # "Trap-Return Instructions": in mode x or higher; hypervisor chapter, "Trap Cause Codes"
+        ("mret", HS, "", 2),
+        ("mret", U, "", 2),
+        ("mret", VS, "", 2),
+        ("mret", VU, "", 2),
+        ("sret", U, "", 2),
+        ("sret", VU, "", 22),
+        ("sret", HS, "TSR", 2),
+        ("sret", M, "TSR", None),
+        ("sret", VS, "TSR", None),
+        ("sret", VU, "TSR", 22),
+        ("sret", U, "TSR", 2),
+        ("sret", VS, "VTSR", 22),
+        ("sret", HS, "VTSR", None),
+        ("sret", M, "VTSR", None),
+    ],
+    ids=str,
+)
 def test_who_may_return(line: str, mode: Mode, control: str, result: int | None) -> None:
     bench = Bench()
     bench.set(mstatus=TSR.mask if control == "TSR" else 0, sepc=DATA, vsepc=DATA)
@@ -201,9 +231,15 @@ def test_who_may_return(line: str, mode: Mode, control: str, result: int | None)
     assert bench.cause(line, mode) == result
 
 
-@pytest.mark.parametrize(("line", "epc", "mode"), [
-    ("mret", "mepc", M), ("sret", "sepc", HS), ("sret", "vsepc", VS),
-], ids=str)
+@pytest.mark.parametrize(
+    ("line", "epc", "mode"),
+    [
+        ("mret", "mepc", M),
+        ("sret", "sepc", HS),
+        ("sret", "vsepc", VS),
+    ],
+    ids=str,
+)
 def test_return_without_compressed_is_aligned(line: str, epc: str, mode: Mode) -> None:
     """epc[1] is masked where IALIGN is 32, also for the implicit read of the return."""
     bench = Bench(without=("c", "zcb", "zcmop"))
@@ -212,7 +248,9 @@ def test_return_without_compressed_is_aligned(line: str, epc: str, mode: Mode) -
     assert bench.hart.pc == DATA
 
 
-@pytest.mark.parametrize(("line", "epc", "mode"), [("mret", "mepc", M), ("sret", "sepc", HS)], ids=str)
+@pytest.mark.parametrize(
+    ("line", "epc", "mode"), [("mret", "mepc", M), ("sret", "sepc", HS)], ids=str
+)
 def test_return_to_halfword(line: str, epc: str, mode: Mode) -> None:
     bench = Bench()
     bench.set(**{epc: DATA | 2})
@@ -222,9 +260,18 @@ def test_return_to_halfword(line: str, epc: str, mode: Mode) -> None:
 
 # ECALL and EBREAK
 
-@pytest.mark.parametrize(("mode", "cause"), [
-    (U, Cause.ECALL_U), (VU, Cause.ECALL_U), (HS, Cause.ECALL_HS), (VS, Cause.ECALL_VS), (M, Cause.ECALL_M),
-], ids=str)
+
+@pytest.mark.parametrize(
+    ("mode", "cause"),
+    [
+        (U, Cause.ECALL_U),
+        (VU, Cause.ECALL_U),
+        (HS, Cause.ECALL_HS),
+        (VS, Cause.ECALL_VS),
+        (M, Cause.ECALL_M),
+    ],
+    ids=str,
+)
 def test_ecall(mode: Mode, cause: Cause) -> None:
     """Each mode has its own cause ("Trap Cause Codes"); tval is zero; it does not retire."""
     bench = Bench()

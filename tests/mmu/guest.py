@@ -32,7 +32,9 @@ class Guest:
         self.vs = Table(self.bench, vs)
         self.g.identity(RAM, POOL - RAM)
         self.g.identity(POOL + page_size(1), RAM + RAM_SIZE - POOL - page_size(1))
-        self.g.fill(POOL, U_ALL)  # small pages, so that a test can take one of the guest's tables away
+        self.g.fill(
+            POOL, U_ALL
+        )  # small pages, so that a test can take one of the guest's tables away
         self.vs.map(CODE, CODE, flags("vrxad") | (PTE_U if mode == VU else 0))
         self.bench.poke(DATA, NOP, 4)
         self.lines: dict[Access, int] = {}
@@ -42,7 +44,9 @@ class Guest:
         self.bench.set(vsatp=self.vs.atp(), hgatp=self.g.atp())
         self.bench.set(**csrs)
 
-    def map(self, gva: int = GVA, gpa: int = GPA, target: int = DATA, vs: int = 0, g: int = 0) -> None:
+    def map(
+        self, gva: int = GVA, gpa: int = GPA, target: int = DATA, vs: int = 0, g: int = 0
+    ) -> None:
         """One page through both stages, with the flags given or permissive ones."""
         self.vs.map(gva, gpa, vs or (U_ALL if self.mode == VU else S_ALL))
         self.g.map(gpa, target, g or U_ALL)

@@ -4,6 +4,7 @@ Access-Fault Exceptions")."""
 from __future__ import annotations
 
 import pytest
+
 from asm import asm
 from mmu.guest import GPA, GVA, Guest, transformed
 from privileged.bench import DATA, NOWHERE, Bench
@@ -16,8 +17,14 @@ VA = 0x10_0000_0000
 
 #: leaf flags -> (management permitted, zeroing permitted), under Svade
 LEAVES = {
-    "": (False, False), "vrad": (True, False), "vrwad": (True, True), "vra": (True, False),
-    "vrwa": (True, False), "vrwd": (False, False), "vruad": (False, False), "vrwuad": (False, False),
+    "": (False, False),
+    "vrad": (True, False),
+    "vrwad": (True, True),
+    "vra": (True, False),
+    "vrwa": (True, False),
+    "vrwd": (False, False),
+    "vruad": (False, False),
+    "vrwuad": (False, False),
 }
 
 

@@ -1,13 +1,14 @@
 """Memory-management fences really order: change a PTE, fence, observe.
 
-Supervisor chapter, "Supervisor Memory-Management Fence Instruction"; hypervisor chapter, "Hypervisor
-Memory-Management Fence Instructions" and "Memory-Management Fences"; Svinval.  What a fence need not
-invalidate is never tested: over-fencing is always legal.
+Supervisor chapter, "Supervisor Memory-Management Fence Instruction"; hypervisor chapter,
+"Hypervisor Memory-Management Fence Instructions" and "Memory-Management Fences"; Svinval.
+What a fence need not invalidate is never tested: over-fencing is always legal.
 """
 
 from __future__ import annotations
 
 import pytest
+
 from mmu.guest import GPA, GVA, Guest
 from mmu.rules import FETCH, HLV, LOAD, STORE, Access
 from privileged.bench import CODE, DATA, Bench
@@ -118,12 +119,16 @@ def test_sfence_vma(operands: str, change: str, mode: Mode, name: str, access: A
 
 
 @pytest.mark.parametrize(("operands", "change"), CASES)
-@pytest.mark.parametrize(("name", "mode"), [
-    *[(name, VS) for name in ("sfence.vma", "sinval.vma")],
-    *[(name, mode) for name in ("hfence.vvma", "hinval.vvma") for mode in (M, HS)],
-], ids=str)
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        *[(name, VS) for name in ("sfence.vma", "sinval.vma")],
+        *[(name, mode) for name in ("hfence.vvma", "hinval.vvma") for mode in (M, HS)],
+    ],
+    ids=str,
+)
 def test_fences_of_the_vs_stage(operands: str, change: str, name: str, mode: Mode) -> None:
-    """SFENCE.VMA in VS and HFENCE.VVMA in HS or M order VS-stage translation of the current VMID."""
+    """SFENCE.VMA in VS, HFENCE.VVMA in HS or M: VS-stage translation of the current VMID."""
     guest = Guest(VS)
     fill(guest.bench)
     guest.bench.set(vsatp=guest.vs.atp(ASID), hgatp=guest.g.atp(VMID))
@@ -204,7 +209,9 @@ def test_hfence_gvma_of_any_address_in_a_superpage() -> None:
     assert look(guest.bench, GVA, LOAD, VS) is None
 
 
-@pytest.mark.parametrize(("before", "after"), [("vrwxad", "vrad"), ("vrad", "vrwad"), ("vrwxad", ""), ("", "vrwxad")])
+@pytest.mark.parametrize(
+    ("before", "after"), [("vrwxad", "vrad"), ("vrad", "vrwad"), ("vrwxad", ""), ("", "vrwxad")]
+)
 def test_permissions_after_a_fence(before: str, after: str) -> None:
     bed = OneStage()
     bed.table.map(VA, OLD, flags(before))
@@ -217,6 +224,7 @@ def test_permissions_after_a_fence(before: str, after: str) -> None:
 
 
 # Without any fence
+
 
 def test_asids_keep_address_spaces_apart() -> None:
     """Changes to satp.ASID take effect immediately; each space keeps its own translations."""
@@ -284,9 +292,14 @@ def test_bare_and_paged_take_effect_at_once() -> None:
             assert bed.see(OLD, access) == page
 
 
-@pytest.mark.parametrize(("control", "text", "access"), [
-    (SUM, "vrwuad", LOAD), (SUM, "vrwuad", STORE), (MXR, "vxad", LOAD),
-])
+@pytest.mark.parametrize(
+    ("control", "text", "access"),
+    [
+        (SUM, "vrwuad", LOAD),
+        (SUM, "vrwuad", STORE),
+        (MXR, "vxad", LOAD),
+    ],
+)
 def test_sum_and_mxr_take_effect_at_once(control: Field, text: str, access: Access) -> None:
     """Changes to SUM and MXR take effect immediately, without an SFENCE.VMA."""
     bed = OneStage()
@@ -296,12 +309,15 @@ def test_sum_and_mxr_take_effect_at_once(control: Field, text: str, access: Acce
         assert bed.see(access=access) == (1 if on else None)
 
 
-@pytest.mark.parametrize(("csr", "control", "vs", "g"), [
-    ("vsstatus", SUM, "vruad", "vruad"),
-    ("vsstatus", MXR, "vxad", "vruad"),
-    ("mstatus", MXR, "vxad", "vruad"),
-    ("mstatus", MXR, "vrad", "vxuad"),
-])
+@pytest.mark.parametrize(
+    ("csr", "control", "vs", "g"),
+    [
+        ("vsstatus", SUM, "vruad", "vruad"),
+        ("vsstatus", MXR, "vxad", "vruad"),
+        ("mstatus", MXR, "vxad", "vruad"),
+        ("mstatus", MXR, "vrad", "vxuad"),
+    ],
+)
 def test_guest_sum_and_mxr_take_effect_at_once(csr: str, control: Field, vs: str, g: str) -> None:
     guest = Guest(VS, hstatus=H_SPVP(1))
     fill(guest.bench)
@@ -354,6 +370,7 @@ def test_dirty_bits_of_both_stages_are_set_by_the_first_store() -> None:
 
 # Configuration that a fence synchronizes
 
+
 def test_envcfg_after_a_fence() -> None:
     """After changing menvcfg.ADUE or PBMTE an SFENCE.VMA x0, x0 suffices."""
     bed = OneStage()
@@ -368,7 +385,7 @@ def test_envcfg_after_a_fence() -> None:
 
 
 def test_pmp_after_a_fence() -> None:
-    """After writing PMP CSRs, SFENCE.VMA x0, x0 orders HS-level translations, HFENCE.GVMA guests'."""
+    """After PMP writes SFENCE.VMA x0, x0 orders HS-level translations, HFENCE.GVMA guests'."""
     guest = Guest(VS)
     fill(guest.bench)
     hs = Table(guest.bench)

@@ -8,6 +8,7 @@ pseudoinstruction values for guest-page faults".
 from __future__ import annotations
 
 import pytest
+
 from mmu.guest import GPA, GVA, Guest
 from mmu.rules import ACCESSES, FETCH, Access
 from privileged.bench import DATA, NOWHERE, Trap
@@ -76,7 +77,11 @@ def test_update_of_a_guest_pte_needs_write(line: str, permissions: str) -> None:
         assert guest.bench.peek(guest.g.slot(slot)) & 0xFF == flags(permissions + "d")
         return
     assert trap is not None
-    assert (trap.cause, trap.tval, trap.tval2) == (23 if line.startswith("s") else 21, GVA + 4, slot >> 2)
+    assert (trap.cause, trap.tval, trap.tval2) == (
+        23 if line.startswith("s") else 21,
+        GVA + 4,
+        slot >> 2,
+    )
     assert (trap.tinst, trap.gva) == (WRITE, True)
     assert guest.bench.peek(slot) & 0xFF == flags("vrw")
 
@@ -151,7 +156,9 @@ def test_root_address_of_each_scheme(scheme: Scheme) -> None:
     assert (trap.cause, trap.tval2, trap.tinst) == (21, root + 8 * index >> 2, READ)
 
 
-@pytest.mark.parametrize(("line", "cause"), [("hlv.w a0, (a1)", 21), ("hlvx.wu a0, (a1)", 21), ("hsv.w a0, (a1)", 23)])
+@pytest.mark.parametrize(
+    ("line", "cause"), [("hlv.w a0, (a1)", 21), ("hlvx.wu a0, (a1)", 21), ("hsv.w a0, (a1)", 23)]
+)
 def test_implicit_fault_of_hypervisor_access(line: str, cause: int) -> None:
     """The pseudoinstruction also when the original access is an HLV, HLVX or HSV from HS-mode."""
     guest = Guest(hstatus=0x100, medeleg=ONES)
@@ -160,7 +167,13 @@ def test_implicit_fault_of_hypervisor_access(line: str, cause: int) -> None:
     guest.g.map(slot & PAGE, slot & PAGE, flags("vrwad"))
     trap = guest.bench.step(line, HS, a1=GVA)
     assert trap is not None
-    assert (trap.to, trap.cause, trap.tval, trap.tval2, trap.tinst) == ("HS", cause, GVA, slot >> 2, READ)
+    assert (trap.to, trap.cause, trap.tval, trap.tval2, trap.tinst) == (
+        "HS",
+        cause,
+        GVA,
+        slot >> 2,
+        READ,
+    )
 
 
 def test_misaligned_access_with_implicit_fault_on_its_second_page() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
+
 from mmu.rules import ACCESSES, AMO, FETCH, LOAD, LR, STORE, Access, View, leaf
 from privileged.bench import CODE, DATA, Bench, Trap
 from privileged.manual import ADUE, HS, MXR, PTE_U, SUM, M, Mode, U, flags
@@ -39,8 +40,10 @@ class Bed:
 
 @pytest.mark.parametrize("access", ACCESSES, ids=str)
 @pytest.mark.parametrize("mode", [HS, U], ids=str)
-@pytest.mark.parametrize(("sum_", "mxr", "update"), itertools.product((0, 1), repeat=3))
-def test_every_flag_combination(access: Access, mode: Mode, sum_: int, mxr: int, update: int) -> None:
+@pytest.mark.parametrize(("sum_", "mxr", "update"), list(itertools.product((0, 1), repeat=3)))
+def test_every_flag_combination(
+    access: Access, mode: Mode, sum_: int, mxr: int, update: int
+) -> None:
     """All 256 values of PTE bits 7:0, with SUM, MXR and the A/D scheme (Svade, Svadu)."""
     bed = Bed(mode, mstatus=SUM(sum_) | MXR(mxr), menvcfg=ADUE(update))
     view = View(mode == U, bool(sum_), bool(mxr), bool(update))
@@ -69,7 +72,9 @@ def test_every_flag_combination_by_mprv(access: Access, mode: Mode) -> None:
         table.map(AREA + (n << 12), DATA, n)
         trap = bench.step(None, M, a1=AREA + (n << 12), a2=NOP)
         expected = leaf(n, access, View(mode == U, True))
-        assert (trap.cause if trap else None) == (None if expected is not None else access.page), bin(n)
+        assert (trap.cause if trap else None) == (None if expected is not None else access.page), (
+            bin(n)
+        )
 
 
 @pytest.mark.parametrize("access", ACCESSES, ids=str)
@@ -91,11 +96,15 @@ def test_mprv_to_m_is_untranslated(access: Access) -> None:
 def test_flags_in_every_scheme(scheme: Scheme, access: Access, mode: Mode) -> None:
     """The same meaning of bits 9:0 in Sv48 and Sv57 (a sample), and RSW and G are ignored."""
     bed = Bed(mode, scheme)
-    for n, text in enumerate(["vrad", "vrwad", "vxad", "vrwxuad", "vruad", "vrwxad", "rwxad", "vwad", "vrwx", "vrwxa"]):
+    for n, text in enumerate(
+        ["vrad", "vrwad", "vxad", "vrwxuad", "vruad", "vrwxad", "rwxad", "vwad", "vrwx", "vrwxa"]
+    ):
         for m, extra in enumerate((0, flags("g"), 0x100, 0x200, 0x300)):
             address = AREA + (n << 16) + (m << 12)
             low = flags(text) | extra
             bed.table.map(address, DATA, low)
             trap = bed.access(access, address)
             expected = leaf(low, access, View(mode == U))
-            assert (trap.cause if trap else None) == (None if expected is not None else access.page), (text, extra)
+            assert (trap.cause if trap else None) == (
+                None if expected is not None else access.page
+            ), (text, extra)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
+
 from mmu.guest import GPA, GVA, Guest
 from mmu.rules import ACCESSES, AMO, FETCH, HLVX, LOAD, LR, STORE, Access
 from privileged.bench import CODE, DATA, RAM, Bench
@@ -58,7 +59,9 @@ class Protected:
             self.bench.set(**{f"pmpaddr{LAST}": ONES})
             configs[LAST] = NAPOT | RWX
         for n in (0, 1):
-            self.bench.set(**{f"pmpcfg{2 * n}": int.from_bytes(configs[8 * n : 8 * n + 8], "little")})
+            self.bench.set(
+                **{f"pmpcfg{2 * n}": int.from_bytes(configs[8 * n : 8 * n + 8], "little")}
+            )
         self.bench.fence()
 
     def allowed(self, access: Access, address: int = DATA, mode: Mode = HS) -> bool:
@@ -106,15 +109,24 @@ def test_napot_sizes(size: int) -> None:
     """NAPOT from 8 bytes on: the region's first and last byte match, their neighbours do not."""
     base = DATA + 0x4000
     bed = Protected((napot(base, size), NAPOT))
-    assert [bed.can(base + n) for n in (-1, 0, size // 2, size - 1, size)] == [True, False, False, False, True]
+    assert [bed.can(base + n) for n in (-1, 0, size // 2, size - 1, size)] == [
+        True,
+        False,
+        False,
+        False,
+        True,
+    ]
 
 
-@pytest.mark.parametrize(("pmpaddr", "inside", "outside"), [
-    (napot(0, 1 << 32), [RAM], []),
-    ((1 << 54) - 1, [RAM], []),  # the whole of the address space
-    ((1 << 53) - 1, [RAM], []),
-    (napot(RAM, 8 << 20), [RAM, DATA], [RAM + (8 << 20)]),
-])
+@pytest.mark.parametrize(
+    ("pmpaddr", "inside", "outside"),
+    [
+        (napot(0, 1 << 32), [RAM], []),
+        ((1 << 54) - 1, [RAM], []),  # the whole of the address space
+        ((1 << 53) - 1, [RAM], []),
+        (napot(RAM, 8 << 20), [RAM, DATA], [RAM + (8 << 20)]),
+    ],
+)
 def test_large_napot(pmpaddr: int, inside: list[int], outside: list[int]) -> None:
     """A region that also covers the code would stop the fetch, so M-mode looks with MPRV."""
     bed = Protected((pmpaddr, NAPOT))
@@ -131,12 +143,15 @@ def test_na4() -> None:
     assert [bed.can(DATA + n) for n in (7, 8, 11, 12)] == [True, False, False, True]
 
 
-@pytest.mark.parametrize(("low", "high", "blocked"), [
-    (DATA + 8, DATA + 20, range(8, 20)),
-    (DATA + 8, DATA + 12, range(8, 12)),
-    (DATA + 8, DATA + 8, range(0)),  # empty
-    (DATA + 20, DATA + 8, range(0)),  # bottom above top matches nothing
-])
+@pytest.mark.parametrize(
+    ("low", "high", "blocked"),
+    [
+        (DATA + 8, DATA + 20, range(8, 20)),
+        (DATA + 8, DATA + 12, range(8, 12)),
+        (DATA + 8, DATA + 8, range(0)),  # empty
+        (DATA + 20, DATA + 8, range(0)),  # bottom above top matches nothing
+    ],
+)
 def test_tor(low: int, high: int, blocked: range) -> None:
     """pmpaddr(i-1) <= y < pmpaddr(i), irrespective of the configuration of entry i-1."""
     for previous in (OFF, OFF | RWX):
@@ -169,9 +184,16 @@ def test_every_entry_works(entry: int, kind: int) -> None:
     assert bed.can(DATA + 8, M) == (entry < LAST)
 
 
-@pytest.mark.parametrize(("first", "second", "allowed"), [
-    (RWX, 0, True), (0, RWX, False), (R, RWX, True), (W | R, 0, True), (X, RWX, False),
-])
+@pytest.mark.parametrize(
+    ("first", "second", "allowed"),
+    [
+        (RWX, 0, True),
+        (0, RWX, False),
+        (R, RWX, True),
+        (W | R, 0, True),
+        (X, RWX, False),
+    ],
+)
 def test_priority(first: int, second: int, allowed: bool) -> None:
     """The lowest-numbered entry that matches any byte decides alone."""
     bed = Protected((napot(DATA, 8), NAPOT | first), (napot(DATA, 64), NAPOT | second))
@@ -179,11 +201,13 @@ def test_priority(first: int, second: int, allowed: bool) -> None:
 
 
 @pytest.mark.parametrize("mode", [M, HS, U, VS, VU], ids=str)
-@pytest.mark.parametrize("line", ["ld a0, (a1)", "sd a0, (a1)", "lr.d a0, (a1)", "amoadd.d a0, a0, (a1)"])
+@pytest.mark.parametrize(
+    "line", ["ld a0, (a1)", "sd a0, (a1)", "lr.d a0, (a1)", "amoadd.d a0, a0, (a1)"]
+)
 @pytest.mark.parametrize("word", [0, 4])
 @pytest.mark.parametrize("permissions", [0, RWX])
 def test_partial_match_fails(mode: Mode, line: str, word: int, permissions: int) -> None:
-    """The matching entry must match all bytes, or the operation fails: "irrespective of L, R, W, X"."""
+    """The matching entry must match all bytes, or the operation fails, whatever L, R, W, X."""
     bed = Protected((DATA + word >> 2, NA4 | permissions))
     trap = bed.bench.step(line, mode, a1=DATA)
     assert trap is not None
@@ -230,9 +254,10 @@ def test_mprv(mpp: int, allowed: bool, mpv: int) -> None:
 
 # Writing the CSRs
 
+
 @pytest.mark.parametrize("entry", range(16))
 def test_locked_entry_cannot_be_written(entry: int) -> None:
-    """Writes to pmpcfg and pmpaddr of a locked entry are ignored, also when it is OFF, until reset."""
+    """Writes to pmpcfg and pmpaddr of a locked entry, OFF or not, are ignored until reset."""
     bench = Bench()
     config, shift = f"pmpcfg{entry // 8 * 2}", entry % 8 * 8
     bench.set(pmpcfg0=0, **{f"pmpaddr{entry}": 0x1234})
@@ -314,12 +339,18 @@ def test_page_table_reads_are_checked(access: Access, level: int) -> None:
     assert (trap.cause, trap.tval) == (access.fault, 0x1000)
 
 
-@pytest.mark.parametrize(("line", "bits_", "cause"), [
-    ("lw a0, (a1)", "vrw", 5), ("sw a0, (a1)", "vrw", 7), ("sw a0, (a1)", "vrwa", 7),
-    ("lw a0, (a1)", "vrwa", None), ("sw a0, (a1)", "vrwad", None),
-])
+@pytest.mark.parametrize(
+    ("line", "bits_", "cause"),
+    [
+        ("lw a0, (a1)", "vrw", 5),
+        ("sw a0, (a1)", "vrw", 7),
+        ("sw a0, (a1)", "vrwa", 7),
+        ("lw a0, (a1)", "vrwa", None),
+        ("sw a0, (a1)", "vrwad", None),
+    ],
+)
 def test_page_table_updates_are_checked(line: str, bits_: str, cause: int | None) -> None:
-    """Step 9: if the store of A or D would violate PMP, an access fault; else PMP W is not needed."""
+    """Step 9: an access fault if the store of A or D violates PMP; else W is not needed."""
     bed = Protected()
     table = Table(bed.bench)
     slot = table.map(0x1000, DATA, flags(bits_))
@@ -367,7 +398,7 @@ def test_guest_data_is_checked(access: Access, permissions: int) -> None:
 
 @pytest.mark.parametrize("permissions", [0, R, R | W, X, R | X, RWX])
 def test_hlvx_needs_read_and_execute(permissions: int) -> None:
-    """HLVX: the physical memory attributes must grant both execute and read; a load fault if not."""
+    """HLVX: physical memory must grant both execute and read; a load access fault if not."""
     guest = Guest(VS, hstatus=0x100)
     guest.map()
     guest.bench.set(pmpaddr0=napot(DATA, 4096), pmpaddr1=ONES, pmpcfg0=0x1F00 | NAPOT | permissions)
@@ -379,12 +410,19 @@ def test_hlvx_needs_read_and_execute(permissions: int) -> None:
         assert trap is not None and (trap.cause, trap.tval) == (5, GVA)
 
 
-@pytest.mark.parametrize(("line", "permissions", "allowed"), [
-    *[(f"cbo.{op} (a1)", p, bool(p & (R | W))) for op in ("clean", "flush", "inval") for p in (0, R, R | W)],
-    *[("cbo.zero (a1)", p, bool(p & W)) for p in (0, R, R | W)],
-])
+@pytest.mark.parametrize(
+    ("line", "permissions", "allowed"),
+    [
+        *[
+            (f"cbo.{op} (a1)", p, bool(p & (R | W)))
+            for op in ("clean", "flush", "inval")
+            for p in (0, R, R | W)
+        ],
+        *[("cbo.zero (a1)", p, bool(p & W)) for p in (0, R, R | W)],
+    ],
+)
 def test_cache_block_operations(line: str, permissions: int, allowed: bool) -> None:
-    """Management where a load or a store is permitted, zeroing where a store is; store access fault."""
+    """Management where a load or store is permitted, zeroing as a store; store access faults."""
     bed = Protected((napot(DATA, 64), NAPOT | permissions))
     bed.bench.set(menvcfg=ONES)
     trap = bed.bench.step(line, HS, a1=DATA + 5)

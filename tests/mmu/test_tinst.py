@@ -7,27 +7,28 @@ extensions, "Hypervisor Extension".  Zero is always legal; this core gives the t
 from __future__ import annotations
 
 import pytest
+
 from asm import asm
 from mmu.guest import GPA, GVA, Guest, transformed
 from privileged.bench import NOWHERE, Bench, Trap
 from privileged.manual import HS, MODES, ONES, VS, Mode, flags
 
-LOADS = [f"{op} a0, {{}}(a1)" for op in "lb lbu lh lhu lw lwu ld".split()]
-LOADS += [f"{op} fa3, {{}}(a1)" for op in "flh flw fld".split()]
-STORES = [f"{op} a0, {{}}(a1)" for op in "sb sh sw sd".split()]
-STORES += [f"{op} fa3, {{}}(a1)" for op in "fsh fsw fsd".split()]
+LOADS = [f"{op} a0, {{}}(a1)" for op in ["lb", "lbu", "lh", "lhu", "lw", "lwu", "ld"]]
+LOADS += [f"{op} fa3, {{}}(a1)" for op in ["flh", "flw", "fld"]]
+STORES = [f"{op} a0, {{}}(a1)" for op in ["sb", "sh", "sw", "sd"]]
+STORES += [f"{op} fa3, {{}}(a1)" for op in ["fsh", "fsw", "fsd"]]
 RESERVED = [f"lr.{s}{order} a0, (a1)" for s in "wd" for order in ("", ".aq", ".rl", ".aqrl")]
 ATOMICS = [f"sc.{s}{order} a0, a2, (a1)" for s in "wd" for order in ("", ".rl")]
 ATOMICS += [
     f"amo{op}.{s}{order} a0, a2, (a1)"
-    for op in "swap add xor and or min max minu maxu cas".split()
+    for op in ["swap", "add", "xor", "and", "or", "min", "max", "minu", "maxu", "cas"]
     for s in "bhwd"
     for order in ("", ".aqrl")
 ] + ["amocas.q a0, a2, (a1)"]
-VIRTUAL_LOADS = [f"hlv.{s} a0, (a1)" for s in "b bu h hu w wu d".split()]
+VIRTUAL_LOADS = [f"hlv.{s} a0, (a1)" for s in ["b", "bu", "h", "hu", "w", "wu", "d"]]
 VIRTUAL_LOADS += ["hlvx.hu a0, (a1)", "hlvx.wu a0, (a1)"]
 VIRTUAL_STORES = [f"hsv.{s} a0, (a1)" for s in "bhwd"]
-CBOS = [f"cbo.{op} (a1)" for op in "zero clean flush inval".split()]
+CBOS = [f"cbo.{op} (a1)" for op in ["zero", "clean", "flush", "inval"]]
 FORBIDDEN = flags("vrwxad")  # no U: the G-stage forbids everything
 
 
@@ -47,7 +48,11 @@ def test_loads_and_stores(line: str, offset: int) -> None:
     """Immediates become zero, rs1 the Addr. Offset (zero: the access is aligned)."""
     line = line.format(offset)
     trap = guest_page_fault(line, offset)
-    assert (trap.cause, trap.tval, trap.tval2) == (21 if "l" in line.split()[0] else 23, GVA + 64, GPA + 64 >> 2)
+    assert (trap.cause, trap.tval, trap.tval2) == (
+        21 if "l" in line.split()[0] else 23,
+        GVA + 64,
+        GPA + 64 >> 2,
+    )
     assert trap.tinst == transformed(asm(line))
 
 
@@ -104,7 +109,9 @@ def test_compressed(name: str) -> None:
     assert trap.tinst == transformed(asm(line), compressed=True)
 
 
-@pytest.mark.parametrize("line", ["hlv.d a0, (a1)", "hsv.d a0, (a1)", "ld a0, (a1)", "fsd fa0, (a1)"])
+@pytest.mark.parametrize(
+    "line", ["hlv.d a0, (a1)", "hsv.d a0, (a1)", "ld a0, (a1)", "fsd fa0, (a1)"]
+)
 @pytest.mark.parametrize("offset", range(1, 8))
 def test_address_offset(line: str, offset: int) -> None:
     """The difference between the faulting address and the original one, when misaligned."""

@@ -17,7 +17,8 @@ def test_one_stage() -> None:
     found = bench.hart.translate(GVA + 5, "load", HS.privilege, HS.virtual)
     assert (found.ok, found.physical, found.cause) == (True, DATA + 5, None)
     assert [(s.stage, s.level, s.pte_address, s.pte) for s in found.steps] == [
-        ("S", level, table.slot(GVA, level), bench.peek(table.slot(GVA, level))) for level in (3, 2, 1, 0)
+        ("S", level, table.slot(GVA, level), bench.peek(table.slot(GVA, level)))
+        for level in (3, 2, 1, 0)
     ]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
+
 from asm import asm
 from mmu.guest import GPA, GVA, NOP, Guest, transformed
 from mmu.rules import ACCESSES, FETCH, GUEST_ACCESSES, HLV, HLVX, HSV, LOAD, Access, View, leaf
@@ -35,10 +36,39 @@ from privileged.manual import (
 from privileged.pages import SCHEMES, SV39, Scheme
 
 #: VS-stage and G-stage leaf flags that differ in what they permit
-VS_KINDS = ["", "rad", "vwad", "vrad", "vrwad", "vxad", "vrxad", "vrwxad", "vrwxd", "vrwxa", "vruad",
-            "vrwuad", "vxuad", "vrxuad", "vrwxuad", "vrwxua", "vrwxgad"]
-G_KINDS = ["", "ruad", "vwuad", "vrwxad", "vruad", "vrwuad", "vxuad", "vrxuad", "vrwxuad", "vrwxud",
-           "vrwxua", "vrwxugad"]
+VS_KINDS = [
+    "",
+    "rad",
+    "vwad",
+    "vrad",
+    "vrwad",
+    "vxad",
+    "vrxad",
+    "vrwxad",
+    "vrwxd",
+    "vrwxa",
+    "vruad",
+    "vrwuad",
+    "vxuad",
+    "vrxuad",
+    "vrwxuad",
+    "vrwxua",
+    "vrwxgad",
+]
+G_KINDS = [
+    "",
+    "ruad",
+    "vwuad",
+    "vrwxad",
+    "vruad",
+    "vrwuad",
+    "vxuad",
+    "vrxuad",
+    "vrwxuad",
+    "vrwxud",
+    "vrwxua",
+    "vrwxugad",
+]
 PAIRS = list(itertools.product(range(len(VS_KINDS)), range(len(G_KINDS))))
 
 
@@ -81,7 +111,7 @@ def encoding_of(access: Access) -> int:
 @pytest.mark.parametrize("mode", [VS, VU], ids=str)
 @pytest.mark.parametrize(("vs_mxr", "mxr"), [(0, 0), (1, 0), (0, 1)])
 def test_every_pair_of_leaves(access: Access, mode: Mode, vs_mxr: int, mxr: int) -> None:
-    """vsstatus.MXR counts in the VS-stage only, mstatus.MXR in both; U of the G-stage must be set."""
+    """vsstatus.MXR counts in the VS-stage only, mstatus.MXR in both; the G-stage needs U."""
     guest = Guest(mode, mstatus=MXR(mxr), vsstatus=MXR(vs_mxr))
     lay_out(guest)
     judge(guest, access, View(mode == VU, mxr=bool(vs_mxr or mxr)), bool(mxr), encoding_of(access))
@@ -98,16 +128,31 @@ def test_sum_is_of_vsstatus(access: Access, vs_sum: int, hs_sum: int) -> None:
 
 @pytest.mark.parametrize("access", GUEST_ACCESSES, ids=str)
 @pytest.mark.parametrize("spvp", [0, 1])
-@pytest.mark.parametrize(("vs_sum", "hs_sum", "vs_mxr", "mxr"), [
-    (0, 0, 0, 0), (1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1),
-])
+@pytest.mark.parametrize(
+    ("vs_sum", "hs_sum", "vs_mxr", "mxr"),
+    [
+        (0, 0, 0, 0),
+        (1, 0, 0, 0),
+        (0, 1, 0, 0),
+        (0, 0, 1, 0),
+        (0, 0, 0, 1),
+    ],
+)
 def test_hypervisor_loads_and_stores(
     access: Access, spvp: int, vs_sum: int, hs_sum: int, vs_mxr: int, mxr: int
 ) -> None:
-    """HLV, HLVX, HSV: as VU or VS by SPVP; sstatus.SUM is ignored; HLVX needs execute permission."""
-    guest = Guest(VS, mstatus=SUM(hs_sum) | MXR(mxr), vsstatus=SUM(vs_sum) | MXR(vs_mxr), hstatus=H_SPVP(spvp))
+    """HLV, HLVX, HSV: as VU or VS by SPVP; sstatus.SUM is ignored; HLVX needs X."""
+    guest = Guest(
+        VS, mstatus=SUM(hs_sum) | MXR(mxr), vsstatus=SUM(vs_sum) | MXR(vs_mxr), hstatus=H_SPVP(spvp)
+    )
     lay_out(guest)
-    judge(guest, access, View(not spvp, bool(vs_sum), bool(vs_mxr or mxr)), bool(mxr), encoding_of(access))
+    judge(
+        guest,
+        access,
+        View(not spvp, bool(vs_sum), bool(vs_mxr or mxr)),
+        bool(mxr),
+        encoding_of(access),
+    )
 
 
 @pytest.mark.parametrize("mode", [M, HS, U], ids=str)
@@ -126,9 +171,15 @@ def test_hypervisor_access_ignores_its_own_mode(mode: Mode, spvp: int, access: A
 
 
 HLV_VALUES = {
-    "hlv.b": 0xFFFF_FFFF_FFFF_FF88, "hlv.bu": 0x88, "hlv.h": 0xFFFF_FFFF_FFFF_8788,
-    "hlv.hu": 0x8788, "hlv.w": 0xFFFF_FFFF_8586_8788, "hlv.wu": 0x8586_8788,
-    "hlv.d": 0x8182_8384_8586_8788, "hlvx.hu": 0x8788, "hlvx.wu": 0x8586_8788,
+    "hlv.b": 0xFFFF_FFFF_FFFF_FF88,
+    "hlv.bu": 0x88,
+    "hlv.h": 0xFFFF_FFFF_FFFF_8788,
+    "hlv.hu": 0x8788,
+    "hlv.w": 0xFFFF_FFFF_8586_8788,
+    "hlv.wu": 0x8586_8788,
+    "hlv.d": 0x8182_8384_8586_8788,
+    "hlvx.hu": 0x8788,
+    "hlvx.wu": 0x8586_8788,
 }
 
 
@@ -154,7 +205,7 @@ def test_hypervisor_store_values(name: str, size: int) -> None:
 @pytest.mark.parametrize("mode", [VS, VU, HS, U], ids=str)
 @pytest.mark.parametrize("access", [LOAD, HLV], ids=str)
 def test_mprv_with_mpv(mode: Mode, access: Access) -> None:
-    """MPRV=1: explicit accesses act as though V=MPV and the privilege were MPP ("Effect of MPRV")."""
+    """MPRV=1: accesses act as though V were MPV and the privilege MPP ("Effect of MPRV")."""
     guest = Guest(VS, hstatus=H_SPVP(1))
     guest.map(GVA, vs=flags("vrwad"))
     guest.map(GVA + 0x1000, vs=flags("vrwuad"))
@@ -174,7 +225,7 @@ def test_mprv_with_mpv(mode: Mode, access: Access) -> None:
 @pytest.mark.parametrize("mode", [VS, VU], ids=str)
 @pytest.mark.parametrize(("vs_mxr", "mxr"), [(0, 0), (1, 0), (0, 1)])
 def test_mprv_with_mpv_and_mxr(mode: Mode, vs_mxr: int, mxr: int) -> None:
-    """The rows MPV=1 of "Effect of MPRV": HS-level MXR for both stages, vsstatus.MXR for its own."""
+    """ "Effect of MPRV", MPV=1: HS-level MXR for both stages, vsstatus.MXR for its own."""
     guest = Guest(mode, vsstatus=MXR(vs_mxr))
     user = flags("u") if mode == VU else 0
     guest.map(GVA, vs=flags("vxad") | user, g=flags("vruad"))
@@ -186,10 +237,14 @@ def test_mprv_with_mpv_and_mxr(mode: Mode, vs_mxr: int, mxr: int) -> None:
     assert (first is None) == bool(vs_mxr or mxr)
     assert (second is None) == bool(mxr)
     assert first is None or first.cause == Cause.LOAD_PAGE
-    assert second is None or (second.cause, second.tval2) == (Cause.LOAD_GUEST_PAGE, GPA + 0x1000 >> 2)
+    assert second is None or (second.cause, second.tval2) == (
+        Cause.LOAD_GUEST_PAGE,
+        GPA + 0x1000 >> 2,
+    )
 
 
 # Each scheme with each
+
 
 @pytest.mark.parametrize("vs", [None, *SCHEMES], ids=str)
 @pytest.mark.parametrize("g", [None, *SCHEMES], ids=str)
@@ -209,7 +264,9 @@ def test_schemes_combine(vs: Scheme | None, g: Scheme | None) -> None:
     assert guest.bench.x("a0") == 0x66
 
 
-@pytest.mark.parametrize("g", SCHEMES[:2], ids=str)  # a PTE's ppn gives 56 bits, which fit in Sv57x4
+@pytest.mark.parametrize(
+    "g", SCHEMES[:2], ids=str
+)  # a PTE's ppn gives 56 bits, which fit in Sv57x4
 @pytest.mark.parametrize("access", ACCESSES, ids=str)
 def test_guest_physical_address_too_wide(g: Scheme, access: Access) -> None:
     """Bits above the scheme's 41, 50 or 59 must be zero, or else a guest-page fault."""
@@ -233,9 +290,13 @@ def test_guest_physical_memory_that_is_not_there(access: Access) -> None:
     assert trap.tinst in (0, encoding_of(access))
 
 
-@pytest.mark.parametrize(("target", "tval2", "tinst"), [(HS, "htval", "htinst"), (M, "mtval2", "mtinst")], ids=str)
+@pytest.mark.parametrize(
+    ("target", "tval2", "tinst"), [(HS, "htval", "htinst"), (M, "mtval2", "mtinst")], ids=str
+)
 @pytest.mark.parametrize("access", ACCESSES, ids=str)
-def test_guest_page_fault_in_each_handler(target: Mode, tval2: str, tinst: str, access: Access) -> None:
+def test_guest_page_fault_in_each_handler(
+    target: Mode, tval2: str, tinst: str, access: Access
+) -> None:
     """Taken in M or, by medeleg, in HS; never further (hedeleg is read-only zero)."""
     guest = Guest(VU, medeleg=ONES if target == HS else 0, hedeleg=ONES)
     guest.map(g=flags("vrwxad"))
@@ -260,6 +321,7 @@ def test_guest_handles_its_own_page_fault(access: Access) -> None:
 
 
 # Accesses across pages ("Guest-Page Faults": the faulting portion)
+
 
 @pytest.mark.parametrize(("line", "cause"), [("ld a0, (a1)", 21), ("sd a0, (a1)", 23)])
 @pytest.mark.parametrize("offset", range(1, 8))
@@ -294,9 +356,10 @@ def test_instruction_across_guest_pages(faulty: str) -> None:
 
 # A and D bits of both stages
 
+
 @pytest.mark.parametrize("line", ["lw a0, (a1)", "sw a0, (a1)"])
 @pytest.mark.parametrize(("m", "h"), [(0, 0), (1, 0), (1, 1)])
-@pytest.mark.parametrize(("vs_bits", "g_bits"), itertools.product(("", "a", "ad"), repeat=2))
+@pytest.mark.parametrize(("vs_bits", "g_bits"), list(itertools.product(("", "a", "ad"), repeat=2)))
 def test_ad_bits_of_both_stages(line: str, m: int, h: int, vs_bits: str, g_bits: str) -> None:
     """Each stage follows its own ADUE; the VS-stage decides first."""
     guest = Guest(VS, menvcfg=ADUE(m), henvcfg=ADUE(h))
@@ -317,6 +380,7 @@ def test_ad_bits_of_both_stages(line: str, m: int, h: int, vs_bits: str, g_bits:
 
 
 # HS-level translation stays out of it
+
 
 def test_hs_translation_does_not_apply_to_the_guest() -> None:
     """While V=1 the HS-level satp retains its value but does not affect translation."""
@@ -341,7 +405,12 @@ def test_hlv_fault_details(access: Access) -> None:
     guest.map(g=U_ALL & ~flags("u"))
     trap = guest.access(access, GVA + 4)
     assert trap is not None
-    assert (trap.to, trap.cause, trap.tval, trap.tval2) == ("HS", access.guest_page, GVA + 4, GPA + 4 >> 2)
+    assert (trap.to, trap.cause, trap.tval, trap.tval2) == (
+        "HS",
+        access.guest_page,
+        GVA + 4,
+        GPA + 4 >> 2,
+    )
     assert trap.tinst == encoding_of(access)
     status = guest.bench.get("hstatus")
     assert (H_SPV.of(status), status >> 6 & 1, H_SPVP.of(status)) == (0, 1, 1)

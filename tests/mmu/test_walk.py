@@ -7,6 +7,7 @@ Each case runs for satp, and where it says so for both stages of V=1.
 from __future__ import annotations
 
 import pytest
+
 from privileged.bench import DATA, NOWHERE, POOL, RAM, Bench, Trap
 from privileged.manual import (
     ADUE,
@@ -158,7 +159,7 @@ def test_canonical_addresses(stage: str, scheme: Scheme) -> None:
 
 @pytest.mark.parametrize("scheme", SCHEMES, ids=str)
 def test_guest_physical_width(scheme: Scheme) -> None:
-    """Sv39x4 takes 41 bits (48: 50, 57: 59), zero-extended; any higher bit is a guest-page fault."""
+    """Sv39x4 takes 41 bits (48: 50, 57: 59); any higher bit is a guest-page fault."""
     bed = Stage(G_STAGE, scheme)
     width = scheme.width + 2
     bed.bench.poke(DATA, 0x77, 4)
@@ -170,6 +171,7 @@ def test_guest_physical_width(scheme: Scheme) -> None:
 
 
 # Svnapot
+
 
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("scheme", [SV39, SV48], ids=str)
@@ -217,6 +219,7 @@ def test_without_svnapot(stage: str) -> None:
 
 # Svpbmt
 
+
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("value", range(4))
 @pytest.mark.parametrize("level", [0, 1])
@@ -251,6 +254,7 @@ def test_without_svpbmt(stage: str) -> None:
 
 
 # Which PTEs are updated, and by which enable
+
 
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("menvcfg", [0, 1])
@@ -303,7 +307,10 @@ def test_superpage_update_sets_one_pte() -> None:
 
 # Physical addresses that lead nowhere
 
-@pytest.mark.parametrize(("line", "cause"), [("lw a0, (a1)", 5), ("sw a0, (a1)", 7), ("amoor.w a0, x0, (a1)", 7)])
+
+@pytest.mark.parametrize(
+    ("line", "cause"), [("lw a0, (a1)", 5), ("sw a0, (a1)", 7), ("amoor.w a0, x0, (a1)", 7)]
+)
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("target", [NOWHERE, (1 << 56) - 0x1000], ids=hex)
 def test_page_without_memory(line: str, cause: int, stage: str, target: int) -> None:
@@ -338,6 +345,7 @@ def test_bare_is_untranslated() -> None:
 
 # Accesses that cross a page
 
+
 @pytest.mark.parametrize("stage", [ONE_STAGE, VS_STAGE])
 @pytest.mark.parametrize("offset", range(1, 8))
 def test_crossing_to_a_distant_page(stage: str, offset: int) -> None:
@@ -348,7 +356,10 @@ def test_crossing_to_a_distant_page(stage: str, offset: int) -> None:
     bed.table.map(0x2000, second, bed.all)
     address = 0x2000 - offset
     assert bed.bench.step("sd a0, (a1)", M, a1=address, a0=0x8877_6655_4433_2211) is None
-    assert bed.bench.peek(first + 0x1000 - offset, offset) == 0x8877_6655_4433_2211 & (1 << 8 * offset) - 1
+    assert (
+        bed.bench.peek(first + 0x1000 - offset, offset)
+        == 0x8877_6655_4433_2211 & (1 << 8 * offset) - 1
+    )
     assert bed.bench.peek(second, 8 - offset) == 0x8877_6655_4433_2211 >> 8 * offset
     assert bed.bench.step("ld a2, (a1)", M, a2=0) is None
     assert bed.bench.x("a2") == 0x8877_6655_4433_2211
@@ -367,9 +378,15 @@ def test_crossing_into_a_fault(line: str, cause: int, pages: str, tval: int) -> 
     assert (trap.cause, trap.tval) == (cause, tval)
 
 
-@pytest.mark.parametrize(("low", "high", "tval"), [
-    ("vrxad", None, 0x2000), (None, "vrxad", 0x1FFE), ("vrxad", "vrad", 0x2000), ("vrad", "vrxad", 0x1FFE),
-])
+@pytest.mark.parametrize(
+    ("low", "high", "tval"),
+    [
+        ("vrxad", None, 0x2000),
+        (None, "vrxad", 0x1FFE),
+        ("vrxad", "vrad", 0x2000),
+        ("vrad", "vrxad", 0x1FFE),
+    ],
+)
 def test_instruction_across_pages(low: str | None, high: str | None, tval: int) -> None:
     """tval of a fetch fault is the portion that faulted; epc the instruction's beginning."""
     bed = Stage(ONE_STAGE)

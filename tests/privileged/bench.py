@@ -1,4 +1,4 @@
-"""A bench for the privileged architecture: one hart, its RAM and the means to drive it step by step.
+"""A bench for the privileged architecture: one hart, its RAM, and the means to step it.
 
     bench = Bench()
     bench.set(mstatus=TVM(1))
@@ -19,11 +19,12 @@ from privileged.manual import MODE as ATP_MODE
 from rvvm import _core
 
 #: every extension with a behaviour of its own that the hart may have
-EXTENSIONS = tuple(
-    "i m a f d c b h s u zicsr zifencei zicntr zihpm zba zbb zbc zbs zbkb zbkx zicond zfh zfa zawrs "
-    "zcb zimop zcmop zicbom zicboz zicbop zihintpause zihintntl zacas zabha svade svadu svinval "
-    "svnapot svpbmt sv39 sv48 sv57 sstc smstateen ssstateen sscofpmf".split()
-)
+_EXTENSIONS = """
+    i m a f d c b h s u zicsr zifencei zicntr zihpm zba zbb zbc zbs zbkb zbkx zicond zfh zfa zawrs
+    zcb zimop zcmop zicbom zicboz zicbop zihintpause zihintntl zacas zabha svade svadu svinval
+    svnapot svpbmt sv39 sv48 sv57 sstc smstateen ssstateen sscofpmf
+"""
+EXTENSIONS = tuple(_EXTENSIONS.split())
 
 RAM = 0x8000_0000
 RAM_SIZE = 16 << 20
@@ -59,7 +60,9 @@ def _program(source: str, base: int, symbols: tuple[tuple[str, int], ...]) -> Pr
 class Bench:
     """A machine of one hart; memory and CSRs are reached directly, code runs in any mode."""
 
-    def __init__(self, without: Iterable[str] = (), ram: int = RAM_SIZE, clock: str = "instructions"):
+    def __init__(
+        self, without: Iterable[str] = (), ram: int = RAM_SIZE, clock: str = "instructions"
+    ):
         dropped = set(without)
         self.extensions = [name for name in EXTENSIONS if name not in dropped]
         self.system = _core.System(clock=clock)
@@ -183,7 +186,9 @@ class Bench:
             self.hart.step(16)
             if self.spinning():
                 return
-        raise AssertionError(f"no end after {limit} steps, pc {self.hart.pc:#x}, {self.hart.last_trap}")
+        raise AssertionError(
+            f"no end after {limit} steps, pc {self.hart.pc:#x}, {self.hart.last_trap}"
+        )
 
     def spinning(self) -> bool:
         before = self.hart.pc, self.hart.traps

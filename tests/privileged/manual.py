@@ -193,12 +193,8 @@ ADDRESS = {name: address for name, (address, _) in CSRS.items()}
 
 #: supervisor CSR -> the VS CSR that takes its place when V=1 (hypervisor chapter, "Hypervisor and
 #: Virtual Supervisor CSRs"); the others (senvcfg, scounteren, sstateen) keep their function.
-VS_TWINS = {
-    name: "v" + name
-    for name in (
-        "sstatus sie stvec sscratch sepc scause stval sip stimecmp satp".split()
-    )
-}
+_WITH_TWIN = "sstatus sie stvec sscratch sepc scause stval sip stimecmp satp"
+VS_TWINS = {name: "v" + name for name in _WITH_TWIN.split()}
 
 #: CSRs of RV32 (upper halves) and of debug mode, which RV64 and M-mode must not have
 ABSENT = {

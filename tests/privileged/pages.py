@@ -78,7 +78,9 @@ class Table:
     def fill(self, address: int, flags: int) -> None:
         """Map 2 MiB onto themselves in 4 KiB pages, so that a test can change one of them."""
         entries = (pte(address + (n << 12), flags) for n in range(512))
-        self.bench.system.write(self.slot(address), b"".join(e.to_bytes(8, "little") for e in entries))
+        self.bench.system.write(
+            self.slot(address), b"".join(e.to_bytes(8, "little") for e in entries)
+        )
 
     def identity(self, address: int, size: int, flags: int | None = None) -> None:
         """Map a range onto itself with the largest pages that fit, up to 2 MiB."""

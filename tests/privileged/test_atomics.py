@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from privileged.bench import CODE, DATA, Bench
 from privileged.manual import M
 
@@ -21,19 +22,29 @@ def test_sc_after_lr(size: str, order: str) -> None:
     """An SC paired with its LR writes zero to rd and stores."""
     bench = Bench()
     bench.poke(DATA, 0x1122_3344_8877_6655)
-    run(bench, f"lr.{size}{order} a0, (a1)", f"sc.{size}{order} a2, a3, (a1)", a1=DATA, a3=0xABCD, a2=9)
+    run(
+        bench,
+        f"lr.{size}{order} a0, (a1)",
+        f"sc.{size}{order} a2, a3, (a1)",
+        a1=DATA,
+        a3=0xABCD,
+        a2=9,
+    )
     assert bench.x("a0") == (0xFFFF_FFFF_8877_6655 if size == "w" else 0x1122_3344_8877_6655)
     assert bench.x("a2") == 0
     assert bench.peek(DATA, 4) == 0xABCD
 
 
-@pytest.mark.parametrize(("name", "lines"), [
-    ("no LR at all", ["sc.d a2, a3, (a1)"]),
-    ("an SC consumed it", ["lr.d a0, (a1)", "sc.d x0, x0, (a1)", "sc.d a2, a3, (a1)"]),
-    ("a failing SC consumed it", ["lr.d a0, (a1)", "sc.d x0, x0, (a4)", "sc.d a2, a3, (a1)"]),
-    ("another page was reserved", ["lr.d a0, (a4)", "sc.d a2, a3, (a1)"]),
-    ("a later LR replaced it", ["lr.d a0, (a1)", "lr.d a0, (a4)", "sc.d a2, a3, (a1)"]),
-])
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("no LR at all", ["sc.d a2, a3, (a1)"]),
+        ("an SC consumed it", ["lr.d a0, (a1)", "sc.d x0, x0, (a1)", "sc.d a2, a3, (a1)"]),
+        ("a failing SC consumed it", ["lr.d a0, (a1)", "sc.d x0, x0, (a4)", "sc.d a2, a3, (a1)"]),
+        ("another page was reserved", ["lr.d a0, (a4)", "sc.d a2, a3, (a1)"]),
+        ("a later LR replaced it", ["lr.d a0, (a1)", "lr.d a0, (a4)", "sc.d a2, a3, (a1)"]),
+    ],
+)
 def test_sc_fails(name: str, lines: list[str]) -> None:
     """A failing SC writes a nonzero code and does not store."""
     bench = Bench()
@@ -44,10 +55,17 @@ def test_sc_fails(name: str, lines: list[str]) -> None:
     assert bench.peek(DATA) != 77
 
 
-@pytest.mark.parametrize(("store", "fails"), [
-    ("sd a5, (a1)", True), ("sb a5, 7(a1)", True), ("sd a5, (a4)", False), ("lw a5, (a1)", False),
-    ("amoswap.w x0, a5, (a1)", True), ("cbo.zero (a1)", True),
-])
+@pytest.mark.parametrize(
+    ("store", "fails"),
+    [
+        ("sd a5, (a1)", True),
+        ("sb a5, 7(a1)", True),
+        ("sd a5, (a4)", False),
+        ("lw a5, (a1)", False),
+        ("amoswap.w x0, a5, (a1)", True),
+        ("cbo.zero (a1)", True),
+    ],
+)
 def test_another_hart_stores(store: str, fails: bool) -> None:
     """SC must fail if another hart's store to the reservation set came between."""
     bench = Bench()
@@ -92,7 +110,9 @@ CAS = [  # line, memory before, rd, rs2 -> memory after, rd after
 
 
 @pytest.mark.parametrize(("name", "memory", "rd", "rs2", "after", "result"), CAS)
-def test_compare_and_swap(name: str, memory: int, rd: int, rs2: int, after: int, result: int) -> None:
+def test_compare_and_swap(
+    name: str, memory: int, rd: int, rs2: int, after: int, result: int
+) -> None:
     bench = Bench()
     bench.poke(DATA, memory)
     run(bench, f"{name} a0, a2, (a1)", a0=rd, a1=DATA, a2=rs2)

@@ -9,42 +9,87 @@ from __future__ import annotations
 import itertools
 
 import pytest
+
 from privileged.bench import DATA, Bench, open_bench
 from privileged.manual import BELOW_M, CBCFE, CBIE, CBZE, HS, MODES, ONES, VS, VU, Field, M, Mode, U
 
-I, V = 2, 22  # illegal instruction, virtual instruction
+ILL, VIRT = 2, 22  # illegal instruction, virtual instruction
 TVM, TW, VTVM, VTW, HU = "TVM", "TW", "VTVM", "VTW", "HU"
-CONTROLS = {TVM: ("mstatus", 20), TW: ("mstatus", 21), VTVM: ("hstatus", 20), VTW: ("hstatus", 21), HU: ("hstatus", 9)}
+CONTROLS = {
+    TVM: ("mstatus", 20),
+    TW: ("mstatus", 21),
+    VTVM: ("hstatus", 20),
+    VTW: ("hstatus", 21),
+    HU: ("hstatus", 9),
+}
 
 #: instructions -> {control that is set: causes in (M, HS, U, VS, VU)}
 Row = tuple[tuple[str, ...], dict[str, tuple[int | None, ...]]]
 TABLE: dict[str, Row] = {
     # "Virtualization Support in mstatus"; hstatus.VTVM; Svinval: as SFENCE.VMA
-    "sfence.vma": (("sfence.vma x0, x0", "sfence.vma a1, x0", "sfence.vma x0, a1", "sinval.vma x0, x0"), {
-        "": (None, None, I, None, V), TVM: (None, I, I, None, V), VTVM: (None, None, I, V, V)}),
+    "sfence.vma": (
+        ("sfence.vma x0, x0", "sfence.vma a1, x0", "sfence.vma x0, a1", "sinval.vma x0, x0"),
+        {
+            "": (None, None, ILL, None, VIRT),
+            TVM: (None, ILL, ILL, None, VIRT),
+            VTVM: (None, None, ILL, VIRT, VIRT),
+        },
+    ),
     # Svinval: unaffected by TVM and VTVM
-    "sfence.w.inval": (("sfence.w.inval", "sfence.inval.ir"), {
-        "": (None, None, I, None, V), TVM: (None, None, I, None, V), VTVM: (None, None, I, None, V)}),
+    "sfence.w.inval": (
+        ("sfence.w.inval", "sfence.inval.ir"),
+        {
+            "": (None, None, ILL, None, VIRT),
+            TVM: (None, None, ILL, None, VIRT),
+            VTVM: (None, None, ILL, None, VIRT),
+        },
+    ),
     # "Hypervisor Memory-Management Fence Instructions"
-    "hfence.vvma": (("hfence.vvma x0, x0", "hfence.vvma a1, a1", "hinval.vvma x0, x0"), {
-        "": (None, None, I, V, V), TVM: (None, None, I, V, V), VTVM: (None, None, I, V, V)}),
-    "hfence.gvma": (("hfence.gvma x0, x0", "hfence.gvma a1, a1", "hinval.gvma x0, x0"), {
-        "": (None, None, I, V, V), TVM: (None, I, I, V, V), VTVM: (None, None, I, V, V)}),
+    "hfence.vvma": (
+        ("hfence.vvma x0, x0", "hfence.vvma a1, a1", "hinval.vvma x0, x0"),
+        {
+            "": (None, None, ILL, VIRT, VIRT),
+            TVM: (None, None, ILL, VIRT, VIRT),
+            VTVM: (None, None, ILL, VIRT, VIRT),
+        },
+    ),
+    "hfence.gvma": (
+        ("hfence.gvma x0, x0", "hfence.gvma a1, a1", "hinval.gvma x0, x0"),
+        {
+            "": (None, None, ILL, VIRT, VIRT),
+            TVM: (None, ILL, ILL, VIRT, VIRT),
+            VTVM: (None, None, ILL, VIRT, VIRT),
+        },
+    ),
     # "Hypervisor Virtual-Machine Load and Store Instructions": M, HS, or U with hstatus.HU
-    "hlv": (tuple(f"hlv.{x} a0, (a1)" for x in "b bu h hu w wu d".split())
-            + tuple(f"hlvx.{x} a0, (a1)" for x in ("hu", "wu"))
-            + tuple(f"hsv.{x} a0, (a1)" for x in "bhwd"), {
-        "": (None, None, I, V, V), HU: (None, None, None, V, V)}),
+    "hlv": (
+        tuple(f"hlv.{x} a0, (a1)" for x in ["b", "bu", "h", "hu", "w", "wu", "d"])
+        + tuple(f"hlvx.{x} a0, (a1)" for x in ("hu", "wu"))
+        + tuple(f"hsv.{x} a0, (a1)" for x in "bhwd"),
+        {"": (None, None, ILL, VIRT, VIRT), HU: (None, None, None, VIRT, VIRT)},
+    ),
     # WFI; U-mode: illegal whatever TW, as S-mode is there
-    "wfi": (("wfi",), {
-        "": (None, None, I, None, V), TW: (None, I, I, I, I), VTW: (None, None, I, V, V)}),
+    "wfi": (
+        ("wfi",),
+        {
+            "": (None, None, ILL, None, VIRT),
+            TW: (None, ILL, ILL, ILL, ILL),
+            VTW: (None, None, ILL, VIRT, VIRT),
+        },
+    ),
     # available everywhere
-    "everywhere": (("fence", "fence.i", "fence.tso", "nop", "wrs.sto", "prefetch.r 0(a1)", "pause"), {
-        "": (None,) * 5, TW: (None,) * 5, VTW: (None,) * 5}),
+    "everywhere": (
+        ("fence", "fence.i", "fence.tso", "nop", "wrs.sto", "prefetch.r 0(a1)", "pause"),
+        {"": (None,) * 5, TW: (None,) * 5, VTW: (None,) * 5},
+    ),
 }
-CASES = [(line, control, mode, causes[n])
-         for lines, settings in TABLE.values() for line in lines
-         for control, causes in settings.items() for n, mode in enumerate(MODES)]
+CASES = [
+    (line, control, mode, causes[n])
+    for lines, settings in TABLE.values()
+    for line in lines
+    for control, causes in settings.items()
+    for n, mode in enumerate(MODES)
+]
 
 
 @pytest.mark.parametrize(("line", "control", "mode", "cause"), CASES, ids=str)
@@ -56,15 +101,19 @@ def test_permission(line: str, control: str, mode: Mode, cause: int | None) -> N
     assert bench.cause(line, mode, a1=DATA) == cause
 
 
-@pytest.mark.parametrize(("mode", "tw", "vtw", "legal"), [
-    # Zawrs: WRS.NTO may end for any reason, so what TW and VTW demand is only allowed
-    *[(mode, 0, 0, {None}) for mode in MODES],
-    (M, 1, 1, {None}),
-    *[(mode, 1, 0, {None, I}) for mode in BELOW_M],
-    *[(mode, 1, 1, {None, I}) for mode in BELOW_M],
-    *[(mode, 0, 1, {None, V}) for mode in (VS, VU)],
-    *[(mode, 0, 1, {None}) for mode in (HS, U)],
-], ids=str)
+@pytest.mark.parametrize(
+    ("mode", "tw", "vtw", "legal"),
+    [
+        # Zawrs: WRS.NTO may end for any reason, so what TW and VTW demand is only allowed
+        *[(mode, 0, 0, {None}) for mode in MODES],
+        (M, 1, 1, {None}),
+        *[(mode, 1, 0, {None, ILL}) for mode in BELOW_M],
+        *[(mode, 1, 1, {None, ILL}) for mode in BELOW_M],
+        *[(mode, 0, 1, {None, VIRT}) for mode in (VS, VU)],
+        *[(mode, 0, 1, {None}) for mode in (HS, U)],
+    ],
+    ids=str,
+)
 def test_wrs_nto(mode: Mode, tw: int, vtw: int, legal: set[int | None]) -> None:
     bench = Bench()
     bench.set(mstatus=tw << 21, hstatus=vtw << 21)
@@ -80,25 +129,30 @@ def test_wrs_nto_goes_on_when_nothing_is_reserved() -> None:
 
 # Cache-block operations
 
+
 #: the pseudo-code of "CSR controls for CMO instructions"
 def cbo_rule(mode: Mode, m: int, h: int, s: int) -> int | None:
     if mode == M:
         return None
     if not m or (mode == U and not s):
-        return I
+        return ILL
     if (mode.virtual and not h) or (mode == VU and not s):
-        return V
+        return VIRT
     return None
 
 
-CBO = [("cbo.zero", CBZE, (0, 1)), ("cbo.clean", CBCFE, (0, 1)), ("cbo.flush", CBCFE, (0, 1)),
-       ("cbo.inval", CBIE, (0, 1, 3))]
+CBO = [
+    ("cbo.zero", CBZE, (0, 1)),
+    ("cbo.clean", CBCFE, (0, 1)),
+    ("cbo.flush", CBCFE, (0, 1)),
+    ("cbo.inval", CBIE, (0, 1, 3)),
+]
 
 
 @pytest.mark.parametrize(("name", "field", "values"), CBO, ids=str)
 @pytest.mark.parametrize("mode", MODES, ids=str)
 def test_cbo_controls(name: str, field: Field, values: tuple[int, ...], mode: Mode) -> None:
-    """Every combination of the field in menvcfg, henvcfg and senvcfg; the other fields do not count."""
+    """Every combination of the field in the three envcfg registers; no other field counts."""
     bench = open_bench()
     others = ONES & ~field.mask
     for m, h, s in itertools.product(values, repeat=3):
@@ -133,6 +187,7 @@ def test_prefetch_never_raises(line: str, mode: Mode) -> None:
 
 
 # WFI
+
 
 def test_wfi_goes_on_with_a_locally_enabled_interrupt() -> None:
     """WFI resumes for a pending interrupt that is locally enabled, whatever the global enables."""
