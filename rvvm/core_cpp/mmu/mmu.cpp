@@ -192,6 +192,14 @@ bool Mmu::check_block(u64 address, u64 size) {
   if (!t.ok) t = look_up(block, size, Access::store, mode, false);
   if (t.ok) return bus.host(t.physical, size) || access_fault(address, Access::store, mode);
   trap = t.trap;
+  return block_fault(address, block);
+}
+
+// The fault is reported for rs1, anywhere in the block, and so is its guest physical address
+// ("Guest-Page Faults"); that of a table entry, which a pseudoinstruction marks, stays.
+bool Mmu::block_fault(u64 address, u64 block) {
+  const bool of_block = trap.cause == rvvm::code(Exception::store_guest_page_fault) && !trap.tinst;
+  if (of_block) trap.tval2 += (address - block) >> 2;
   trap.tval = address;
   return false;
 }
@@ -199,8 +207,7 @@ bool Mmu::check_block(u64 address, u64 size) {
 bool Mmu::zero_block(u64 address, u64 size) {
   const u64 block = address & ~(size - 1);
   u8* host = atomic_operand(block, size, Access::store);
-  trap.tval = address;
-  if (!host) return false;
+  if (!host) return block_fault(address, block);
   std::memset(host, 0, size);
   atomic_written(block, size, 0);
   return true;

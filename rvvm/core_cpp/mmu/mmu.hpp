@@ -97,6 +97,7 @@ class Mmu {
   bool load_physical(Hpa at, unsigned size);
   bool store_physical(Hpa at, unsigned size, u64 value);
   bool access_fault(u64 address, Access access, Mode mode);
+  bool block_fault(u64 address, u64 block);
   void fill(u64 address, Access access, const Translation& t);
   void written(Hpa at, unsigned size, u64 value);
 
