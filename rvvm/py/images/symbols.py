@@ -2,9 +2,9 @@
 
 RISC-V's assembler keeps every local label (``.L...``) for linker relaxation, and ``strip -g``
 leaves them: 216,000 of ext4's symbols, 5 of its 7 MB, each of which the guest's kernel walks
-at insmod: without them ext4 loads eight times as fast. ``strip --strip-unneeded`` does the same where binutils for RISC-V are at hand.
-Debian's signature, which would be checked in software at each load, cannot outlive this: the
-kernel notes it once (taint E). Layouts are of the System V ABI's ELF-64, little-endian.
+at insmod: without them ext4 loads eight times as fast. Debian's signature, which would be
+checked in software at each load, cannot outlive this: the kernel notes it once (taint E).
+Layouts are of the System V ABI's ELF-64, little-endian.
 """
 
 from __future__ import annotations
