@@ -60,7 +60,13 @@ template <Csr C> struct Plain {
     if (csr_read_only(static_cast<u16>(C))) return;
     u64& word = slot<C>(h, i);
     word = merge(word, value, csr_write_mask(C));
-    h.stale |= stale_interrupts;  // hvip, hideleg, hgeie...: cheaper to ask than to tell apart
+  }
+};
+// The same, for what decides about interrupts.
+template <Csr C> struct InterruptControl : Plain<C> {
+  static void write(Hart& h, unsigned i, u64 value) {
+    Plain<C>::write(h, i, value);
+    h.stale |= stale_interrupts;
   }
 };
 

@@ -36,32 +36,41 @@ std::optional<unsigned> highest(u64 pending) {
   return std::nullopt;
 }
 
+// What the modes' global enables let through: "an interrupt i will trap if ... the mode is less
+// privileged, or equal and its enable is set".
+u64 globally_enabled(const Hart& h, u64 delegated, u64 to_guest) {
+  const Mode mode = h.mode;
+  if (mode.privilege == Privilege::M)
+    return field::mstatus::MIE.get(h.csr.mstatus) ? ~delegated : 0;
+  const bool user = mode.privilege == Privilege::U;
+  u64 enabled = ~delegated;
+  if (mode.virt || user || field::mstatus::SIE.get(h.csr.mstatus)) enabled |= delegated & ~to_guest;
+  if (mode.virt && (user || field::vsstatus::SIE.get(h.csr.vsstatus))) enabled |= to_guest;
+  return enabled;
+}
+
 }  // namespace
 
-u64 pending_interrupts(const Hart& h) {
+u64 pending_interrupts(const Hart& h, u64 of) {
   u64 software = h.csr.mip;
   if (stce(h)) software &= ~irq::STI;  // then STIP is the comparator alone
-  u64 pending = software | h.wires.interrupts | timers(h);
+  u64 pending = software | h.wires.interrupts;
+  if (of & (irq::MTI | irq::STI | irq::VSTI)) pending |= timers(h);
   if (h.has(Ext::H)) pending |= h.csr.hvip | guest_external(h);
-  return pending;
+  return pending & of;
 }
 
 std::optional<unsigned> next_interrupt(const Hart& h) {
-  const u64 ready = pending_interrupts(h) & h.csr.mie;
-  if (!ready) return std::nullopt;
   const u64 delegated = mideleg(h), to_guest = delegated & h.csr.hideleg;
-  const Mode mode = h.mode;
-  if (mode.privilege != Privilege::M || field::mstatus::MIE.get(h.csr.mstatus))
-    if (auto n = highest(ready & ~delegated)) return n;
-  if (mode.privilege == Privilege::M) return std::nullopt;
-  if (mode.virt || mode.privilege == Privilege::U || field::mstatus::SIE.get(h.csr.mstatus))
-    if (auto n = highest(ready & delegated & ~to_guest)) return n;
-  if (mode.virt && (mode.privilege == Privilege::U || field::vsstatus::SIE.get(h.csr.vsstatus)))
-    return highest(ready & to_guest);
-  return std::nullopt;
+  const u64 ready = pending_interrupts(h, h.csr.mie & globally_enabled(h, delegated, to_guest));
+  if (!ready) return std::nullopt;
+  // M before HS before VS, whatever the numbers.
+  if (const u64 machine = ready & ~delegated) return highest(machine);
+  if (const u64 supervisor = ready & ~to_guest) return highest(supervisor);
+  return highest(ready);
 }
 
-bool wakes(const Hart& h) { return (pending_interrupts(h) & h.csr.mie) != 0; }
+bool wakes(const Hart& h) { return pending_interrupts(h, h.csr.mie) != 0; }
 
 u64 next_deadline(const Hart& h) {
   u64 deadline = h.wires.timer;

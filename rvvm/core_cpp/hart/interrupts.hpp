@@ -8,7 +8,8 @@
 namespace rvvm {
 
 // All of mip: software's bits, the wires, the timers, and what the hypervisor injects.
-u64 pending_interrupts(const Hart& h);
+// `of`: the ones that matter; a timer that does not is not asked for the time.
+u64 pending_interrupts(const Hart& h, u64 of = ~u64{0});
 // The interrupt to take now, as its number in mip; none when masked.
 std::optional<unsigned> next_interrupt(const Hart& h);
 // WFI and wrs wake on any pending and locally enabled interrupt, whatever the global enables say.

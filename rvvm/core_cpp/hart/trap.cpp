@@ -6,6 +6,14 @@ namespace rvvm {
 
 namespace {
 
+// Entering a handler enables no interrupt that was not enabled before.
+void enter(Hart& h, Mode mode) {
+  if (h.hpm_active) counters::freeze(h);
+  h.mode = mode;
+  if (h.hpm_active) counters::thaw(h);
+  h.stale |= stale_translation;
+}
+
 void set(u64& word, const CsrField& f, u64 value) { word = f.with(word, value); }
 
 // Privileged spec, "Machine Trap Delegation Registers" and "hedeleg and hideleg".
@@ -40,7 +48,7 @@ void enter_machine(Hart& h, const Trap& t) {
   h.csr.mepc = h.pc;
   h.csr.mcause = t.cause;
   h.csr.mtval = t.tval;
-  change_mode(h, {Privilege::M, false});
+  enter(h, {Privilege::M, false});
   h.pc = handler(h.csr.mtvec, t.cause);
 }
 
@@ -64,7 +72,7 @@ void enter_supervisor(Hart& h, const Trap& t) {
   h.csr.sepc = h.pc;
   h.csr.scause = t.cause;
   h.csr.stval = t.tval;
-  change_mode(h, {Privilege::S, false});
+  enter(h, {Privilege::S, false});
   h.pc = handler(h.csr.stvec, t.cause);
 }
 
@@ -76,7 +84,7 @@ void enter_guest(Hart& h, const Trap& t) {
   h.csr.vsepc = h.pc;
   h.csr.vscause = as_guest_sees(t.cause);
   h.csr.vstval = t.tval;
-  change_mode(h, {Privilege::S, true});
+  enter(h, {Privilege::S, true});
   h.pc = handler(h.csr.vstvec, h.csr.vscause);
 }
 
@@ -98,10 +106,8 @@ void leave_to(Hart& h, Mode mode) {
 }  // namespace
 
 void change_mode(Hart& h, Mode mode) {
-  if (h.hpm_active) counters::freeze(h);
-  h.mode = mode;
-  if (h.hpm_active) counters::thaw(h);
-  h.stale |= stale_interrupts | stale_translation;
+  enter(h, mode);
+  h.stale |= stale_interrupts;
 }
 
 void take_trap(Hart& h, const Trap& trap) {

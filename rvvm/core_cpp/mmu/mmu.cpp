@@ -11,9 +11,13 @@ bool aligned(u64 address, unsigned size) { return (address & (size - 1)) == 0; }
 }  // namespace
 
 void Mmu::refresh() {
-  exec = &tlb.select(ContextKey::of(hart, hart.mode));
+  auto context = [&](Context* current, Mode mode) {
+    const ContextKey key = ContextKey::of(hart, mode);
+    return current && current->key == key ? current : &tlb.select(key);
+  };
+  exec = context(exec, hart.mode);
   const Mode as = data_mode(hart);
-  data = as == hart.mode ? exec : &tlb.select(ContextKey::of(hart, as));
+  data = as == hart.mode ? exec : context(data, as);
 }
 
 void Mmu::refresh_pmp() {
