@@ -10,7 +10,8 @@ import pytest
 
 import rvvm
 
-MODULES = ["rvvm", *(module.name for module in pkgutil.walk_packages(rvvm.__path__, "rvvm."))]
+FOUND = [module.name for module in pkgutil.walk_packages(rvvm.__path__, "rvvm.")]
+MODULES = ["rvvm", *(name for name in FOUND if not name.endswith(".__main__"))]
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -14,11 +14,11 @@ FUNCTION_LENGTH = 100
 
 
 def test_python_is_formatted() -> None:
-    run(sys.executable, "-m", "ruff", "format", "--check", "--diff", ".")
+    run(sys.executable, "-m", "ruff", "format", "--check", "--output-format=concise", ".")
 
 
 def test_python_is_linted() -> None:
-    run(sys.executable, "-m", "ruff", "check", ".")
+    run(sys.executable, "-m", "ruff", "check", "--output-format=concise", ".")
 
 
 def test_cpp_lines() -> None:
