@@ -101,9 +101,22 @@ constexpr u64 status_fixed(u64 status, u64 xlen_fields) {
 constexpr u64 xl64(const CsrField& f) { return f.with(0, static_cast<u64>(Xlen::rv64)); }
 constexpr u64 sstatus_view = csr_write_mask(Csr::sstatus);
 
-// FS is read-only zero without F ("mstatus").
+// Fields about a mode or state that the hart lacks are read-only zero ("Machine Status Registers").
+struct StatusNeed {
+  Ext need;
+  u64 fields;
+};
+constexpr StatusNeed status_needs[] = {
+    {Ext::F, field::mstatus::FS.mask()},
+    {Ext::U, field::mstatus::MPRV.mask() | field::mstatus::TW.mask()},
+    {Ext::S, csr_write_mask(Csr::sstatus) & ~field::mstatus::FS.mask()},
+    {Ext::S, field::mstatus::TVM.mask() | field::mstatus::TSR.mask()},
+    {Ext::H, field::mstatus::MPV.mask() | field::mstatus::GVA.mask()},
+};
 inline u64 status_mask(const Hart& h, u64 mask) {
-  return h.has(Ext::F) ? mask : mask & ~field::mstatus::FS.mask();
+  for (const StatusNeed& row : status_needs)
+    if (!h.has(row.need)) mask &= ~row.fields;
+  return mask;
 }
 
 template <Csr> struct Mstatus {
@@ -115,7 +128,6 @@ template <Csr> struct Mstatus {
   static void write(Hart& h, unsigned, u64 value) {
     using namespace field::mstatus;
     u64 mask = status_mask(h, csr_write_mask(Csr::mstatus));
-    if (!h.has(Ext::H)) mask &= ~(MPV.mask() | GVA.mask());
     const u64 mpp = MPP.get(value);
     const bool legal = mpp == 3 || (mpp == 0 && h.has(Ext::U)) || (mpp == 1 && h.has(Ext::S));
     if (!legal) mask &= ~MPP.mask();
