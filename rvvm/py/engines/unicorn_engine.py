@@ -183,7 +183,8 @@ class Hole:
     """Something not compared with unicorn, and a probe that shows why.
 
     ``code`` runs on the registers in ``given``; the manual wants ``right``, and unicorn does
-    otherwise (it traps, or gives another value).
+    otherwise (it traps, or gives another value). ``extensions`` are missing as a whole: unicorn
+    is right about none of their instructions.
     """
 
     what: str
@@ -191,6 +192,7 @@ class Hole:
     code: tuple[int, ...]
     right: Mapping[str, int]
     given: Mapping[str, int] = field(default_factory=dict)
+    extensions: tuple[str, ...] = ()
 
 
 def open_holes() -> list[Hole]:
@@ -224,6 +226,7 @@ HOLES = (
         (_word("20c5a533"),),  # sh1add a0, a1, a2
         {"a0": 4},
         {"a1": 1, "a2": 2},
+        ("zba", "zbb", "zbc", "zbs", "zbkb", "zbkc", "zbkx"),
     ),
     Hole(
         "Zicond",
@@ -231,6 +234,39 @@ HOLES = (
         (_word("0ec5d533"),),  # czero.eqz a0, a1, a2
         {"a0": 1},
         {"a1": 1, "a2": 2},
+        ("zicond",),
+    ),
+    Hole(
+        "Zacas and Zabha",
+        "as Zba",
+        (_word("28b6252f"),),  # amocas.w a0, a1, (a2)
+        {"a0": 0x28B6_252F},
+        {"a2": 0x8000_0000},
+        ("zacas", "zabha"),
+    ),
+    Hole(
+        "Zimop and Zcmop",
+        "as Zba",
+        (_word("81c5c573"),),  # mop.r.0 a0, a1
+        {"a0": 0},
+        {"a0": 1},
+        ("zimop", "zcmop"),
+    ),
+    Hole(
+        "Zcb",
+        "newer too, but it does not trap: the instruction does nothing",
+        (_word("00019d75"),),  # c.not a0; c.nop
+        {"a0": _NOWHERE},
+        {},
+        ("zcb",),
+    ),
+    Hole(
+        "Zicbom and Zicboz",
+        "as Zba",
+        (_word("0045200f"),),  # cbo.zero (a0)
+        {"pc": 0x8000_0004},
+        {"a0": 0x8000_1000},
+        ("zicbom", "zicboz"),
     ),
     Hole(
         "the time CSR",
