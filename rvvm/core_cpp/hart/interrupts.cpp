@@ -73,10 +73,14 @@ std::optional<unsigned> next_interrupt(const Hart& h) {
 bool wakes(const Hart& h) { return pending_interrupts(h, h.csr.mie) != 0; }
 
 u64 next_deadline(const Hart& h) {
-  u64 deadline = h.wires.timer;
-  if (stce(h)) deadline = std::min(deadline, h.csr.stimecmp);
-  // A sum that is already past, or that wraps, is due as soon as time + htimedelta reaches it.
-  if (vstce(h)) deadline = std::min(deadline, h.csr.vstimecmp - h.csr.htimedelta);
+  const u64 now = h.time();
+  u64 deadline = ~u64{0};
+  auto consider = [&](u64 interrupt, u64 at) {
+    if ((h.csr.mie & interrupt) && at > now) deadline = std::min(deadline, at);
+  };
+  consider(irq::MTI, h.wires.timer);
+  if (stce(h)) consider(irq::STI, h.csr.stimecmp);
+  if (vstce(h)) consider(irq::VSTI, h.csr.vstimecmp - h.csr.htimedelta);
   return deadline;
 }
 

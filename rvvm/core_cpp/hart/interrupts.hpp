@@ -14,7 +14,7 @@ u64 pending_interrupts(const Hart& h, u64 of = ~u64{0});
 std::optional<unsigned> next_interrupt(const Hart& h);
 // WFI and wrs wake on any pending and locally enabled interrupt, whatever the global enables say.
 bool wakes(const Hart& h);
-// The next value of `time` at which a timer of this hart fires (~0: never).
+// The next value of `time` at which an enabled timer fires that is not due yet (~0: never).
 u64 next_deadline(const Hart& h);
 
 }  // namespace rvvm
