@@ -35,7 +35,7 @@ template <class Tag>
   } else if constexpr (Tag::arity == 3 || !fp::HasHost<Tag>) {
     return false;  // a call in any case
   } else {
-    if (!fp::Host<Tag>::suits(env, accrued)) return false;
+    if (fp::reserved(rm) || !fp::Host<Tag>::suits(env, accrued)) return false;
     const fp::Quick quick = fp::apply<fp::Host<Tag>, Tag>(
         env, fp::take<Tag::from[0]>(a), fp::take<Tag::from[1]>(b), fp::take<Tag::from[2]>(c));
     if (!quick) return false;
