@@ -7,7 +7,7 @@ from pathlib import Path
 
 from style.tree import run
 
-# What pybind11 gives its classes and no stub can say: their metaclass, and an __init__ that refuses.
+# What pybind11 gives its classes and no stub can say: a metaclass, and an __init__ that refuses.
 PYBIND11 = r"rvvm\._core\.(Exit|Hart|Step|System|Translation)(\.__init__)?"
 
 
