@@ -82,6 +82,7 @@ void CommitLog::after(const Cpu& cpu, const std::vector<AccessRecord>& accesses)
     else
       writes.x(insn.rd, h.x[insn.rd]);
   }
+  if (insn.op == Op::amocas_q && insn.rd) writes.x(insn.rd + 1, h.x[insn.rd + 1]);
   note_csrs(writes, h, old_, insn);
 
   std::fprintf(file_, "core%4llu: %u 0x%016llx (0x%0*x)", wide(h.csr.mhartid),
