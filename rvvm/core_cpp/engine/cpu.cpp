@@ -26,7 +26,7 @@ void Cpu::settle() {
   if (hart.stale & stale_pmp) mmu.refresh_pmp();
   if (hart.stale & (stale_translation | stale_pmp)) mmu.refresh();
   if (hart.stale & stale_interrupts)
-    if (next_interrupt(hart)) attention.store(true, std::memory_order_relaxed);
+    if (next_interrupt(hart) || nearer_deadline()) attention.store(true, std::memory_order_relaxed);
   hart.stale = 0;
   generation = mmu.exec->generation;
   fp_on = fp_enabled(hart);
@@ -34,6 +34,10 @@ void Cpu::settle() {
   fp_dirty = (hart.csr.mstatus & dirty) == dirty &&
              (!hart.mode.virt || (hart.csr.vsstatus & dirty) == dirty);
   misaligned_pc = hart.has(Ext::Zca) ? 0 : 2;
+}
+
+bool Cpu::nearer_deadline() const {
+  return hart.clock->by_instructions && next_deadline(hart) < turn_deadline;
 }
 
 void Cpu::code_changed() {
@@ -54,6 +58,7 @@ bool Cpu::attend() {
   take_pins();
   counters::note_overflows(hart);
   if (hart.waiting && wakes(hart)) hart.waiting = false;
+  turn_over = nearer_deadline();
   const auto number = next_interrupt(hart);
   if (!number) return false;
   enter_trap({.cause = interrupt_bit | *number});

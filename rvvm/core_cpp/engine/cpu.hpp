@@ -40,6 +40,8 @@ struct Cpu {
   void settle();        // bring everything derived from the state up to date
   void code_changed();  // cached ways to code are void
   void enter_trap(const Trap& trap);
+  // Whether a timer will fire before the turn's length foresees, where time counts instructions.
+  bool nearer_deadline() const;
   // Between instructions: take over the pins, take a pending interrupt. True when one was taken.
   bool attend();
 
@@ -58,6 +60,8 @@ struct Cpu {
   u64 limit = 0;                     // `retired` when the budget is used up
   i64 left = 0;                      // what handlers leave behind
   const Step* next_step = nullptr;   // without tail calls: what to run next
+  u64 turn_deadline = ~u64{0};       // of timers, as this turn's length has it
+  bool turn_over = false;            // a nearer one: the turn ends early
   const u64* stop_causes = nullptr;  // bit sets by cause: exceptions, interrupts; to stop on traps
   bool stopped_on_trap = false;
   u64 stopped_at = ~u64{0};  // breakpoint the last run ended at

@@ -90,6 +90,7 @@ Exit Interpreter::run(Cpu& cpu, i64 budget, const std::atomic<bool>& stop) {
     if (cpu.attention.load(std::memory_order_relaxed)) {
       if (cpu.attend()) --left;
       if (cpu.hart.waiting) return {ExitReason::wfi};
+      if (cpu.turn_over && !cpu.stopped_on_trap) return {};
     } else if (!run_block(cpu, left)) {
       run_single(cpu);
       --left;

@@ -67,7 +67,7 @@ Exit System::run(u64 budget, const std::function<bool()>& poll) {
         exit.reason != ExitReason::pause)
       return exit;
     turn_ = (turn_ + 1) % cpus_.size();
-    if (turn_ == 0) advance_clock(cpu.hart.retired - cpu.hart.turn_start);
+    if (turn_ == 0) advance_clock();
     if (exit.reason == ExitReason::wfi && all_waiting()) idle();
   }
   return {};
@@ -89,13 +89,14 @@ bool System::interrupted(Exit& exit) {
 
 // With time that counts instructions a turn ends at the next deadline, so that timers fire at the
 // same instruction in every run.
-u64 System::turn_length(const Cpu& cpu) const {
+u64 System::turn_length(Cpu& cpu) const {
   u64 turn = std::min(turn_instructions, counters::until_overflow(cpu.hart));
   if (!clock.by_instructions) return turn;
-  const u64 now = cpu.hart.time(), deadline = next_deadline(cpu.hart);
-  if (deadline <= now) return turn;
-  const u64 ticks = deadline - now;
-  return ticks < turn_instructions ? std::min(turn, ticks * clock.instructions_per_tick) : turn;
+  cpu.turn_deadline = next_deadline(cpu.hart);
+  const u64 ticks = cpu.turn_deadline - cpu.hart.time();
+  if (ticks >= turn_instructions) return turn;
+  const u64 begun = cpu.hart.progress() % clock.instructions_per_tick;
+  return std::min(turn, ticks * clock.instructions_per_tick - begun);
 }
 
 Exit System::take_turn(unsigned index, u64 turn) {
@@ -146,9 +147,8 @@ Exit System::step(unsigned index, u64 count) {
   Exit exit;
   collect_code();
   for (u64 k = 0; k < count && exit.reason == ExitReason::budget; ++k) {
-    const u64 before = cpu.hart.retired;
     exit = interpreter_.step(cpu);
-    if (cpus_.size() == 1) advance_clock(cpu.hart.retired - before);
+    if (cpus_.size() == 1) advance_clock();
     if (halted_) interrupted(exit);
   }
   guard_reservation(cpu);
@@ -184,12 +184,14 @@ void System::idle() {
   wake_.wait_for(lock, sleep, [&] { return wakes_ != seen || stop_.load(); });
 }
 
-// A round of turns is over: instruction time passes by the instructions of one hart.
-void System::advance_clock(u64 retired) {
-  clock_remainder_ += retired;
-  clock.virtual_ticks += clock_remainder_ / clock.instructions_per_tick;
-  clock_remainder_ %= clock.instructions_per_tick;
-  for (auto& cpu : cpus_) cpu->hart.turn_start = cpu->hart.retired;
+// A round of turns is over: instruction time passes by the instructions of the hart that retired
+// most, so that no hart sees it go back. What makes no whole tick counts for the next round.
+void System::advance_clock() {
+  u64 most = 0;
+  for (auto& cpu : cpus_) most = std::max(most, cpu->hart.progress());
+  clock.virtual_ticks += most / clock.instructions_per_tick;
+  const u64 rest = most % clock.instructions_per_tick;
+  for (auto& cpu : cpus_) cpu->hart.turn_start = cpu->hart.retired - rest;
 }
 
 void System::collect_code() {

@@ -68,12 +68,12 @@ class System final : public StoreListener {
 
  private:
   CodeCache& code_for(ExtSet extensions);
-  u64 turn_length(const Cpu& cpu) const;
+  u64 turn_length(Cpu& cpu) const;
   Exit take_turn(unsigned index, u64 turn);
   Exit observed_turn(unsigned index, u64 turn);
   bool all_waiting() const;
   void idle();
-  void advance_clock(u64 retired);
+  void advance_clock();
   void collect_code();
   void guard_reservation(const Cpu& cpu);
   bool interrupted(Exit& exit);
@@ -82,7 +82,6 @@ class System final : public StoreListener {
   std::vector<std::unique_ptr<Cpu>> cpus_;
   Interpreter interpreter_;
   unsigned turn_ = 0;  // whose it is
-  u64 clock_remainder_ = 0;
   u64 stop_causes_[2] = {0, 0};
 
   std::atomic<bool> stop_{false};

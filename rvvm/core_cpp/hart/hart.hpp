@@ -39,7 +39,8 @@ struct Hart : HartState {
   std::array<u64, 32> hpm_seen{};  // counter values at the last look, to notice an overflow
 
   bool has(Ext e) const { return extensions.has(e); }
-  u64 time() const { return clock->now(retired - turn_start); }
+  u64 progress() const { return retired - turn_start; }
+  u64 time() const { return clock->now(progress()); }
   void reset(u64 reset_pc, u64 hart_id);
 };
 
