@@ -56,6 +56,12 @@ class RawMode:
             return
         self._saved = termios.tcgetattr(self._descriptor)
         atexit.register(self.leave)
+        self.again()
+
+    def again(self) -> None:
+        """Raw once more, after a shell that had stopped us used the terminal itself."""
+        if self._saved is None:
+            return
         tty.setraw(self._descriptor, termios.TCSANOW)
         # Output processing stays: messages of ours and of libraries end their lines with \n alone.
         mode = termios.tcgetattr(self._descriptor)
@@ -128,6 +134,7 @@ class Terminal:
     def __enter__(self) -> Terminal:
         for number in _ENDING_SIGNALS:
             self._old_handlers[number] = signal.signal(number, _terminate)
+        self._old_handlers[signal.SIGCONT] = signal.signal(signal.SIGCONT, self._on_continue)
         self._console.listeners.append(self._writer.put)
         self._writer.start()
         self.resume()
@@ -145,6 +152,9 @@ class Terminal:
             self._raw.leave()
             for number, handler in self._old_handlers.items():
                 signal.signal(number, handler)
+
+    def _on_continue(self, number: int, frame: FrameType | None) -> None:
+        self._raw.again()
 
     def suspend(self) -> None:
         """Give the terminal to a person's own program (the monitor): cooked, and nobody reads."""

@@ -94,6 +94,12 @@ def complaint(capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
         ("--log-commits nowhere/log good.elf", "nowhere/log: No such file"),
         ("--max-instructions 0 good.elf", "max-instructions"),
         ("--max-instructions soon good.elf", "'soon' is not a valid integer"),
+        ("--max-instructions 1e9 good.elf", "max-instructions"),
+        ("--signature-granularity 3 good.elf", "granularity 3"),
+        (f"--kernel {'k' * 5000}", "File name too long"),
+        ("--bios good.elf --kernel good.elf", "good.elf overlaps good.elf at 0x80000000"),
+        ("--harts 513 good.elf", "at most 512"),
+        ("-kernel good.elf", "-kernel: options have two dashes here: --kernel"),
         ("images fetch fedora", "no image fedora"),
         ("images nonsense", "No such command"),
     ],
@@ -121,6 +127,8 @@ def test_arguments(
         (instead('"rv64i"', '"rv32i"'), "rv32i"),
         (instead('"riscv,sv57"', '"riscv,sv99"'), "sv99"),
         (instead("0x0 0x40000000", "0x0 0x40000001"), "4 KiB"),
+        (instead("/soc/serial@10000000", "/soc/serial@0"), "is /soc/serial@0, and there is no such"),
+        (instead("/soc/serial@10000000", "/soc/rtc@101000"), "no serial device in use"),
         (instead("timebase-frequency = <10000000>", "timebase-frequency = <0>"), "timebase"),
         (instead("/dts-v1/;", '/dts-v1/;\n#include "nowhere.dtsi"'), r"board.dts:\d+.*nowhere"),
         (lambda _: "", "board.dts"),
@@ -152,6 +160,15 @@ def test_programs(place: Path, capfd: pytest.CaptureFixture[str], image: bytes, 
     Path("bad.elf").write_bytes(image)
     line = complaint(capfd, "bad.elf")
     assert re.search(says, line) and "bad.elf" in line
+
+
+def test_file_in_itself(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    changed = board(instead("/dts-v1/;", '/dts-v1/;\n/include/ "board.dts"'))
+    assert "nested too deeply" in complaint(capfd, "--dtb", changed, *RUN)
+
+
+def test_empty_name(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert complaint(capfd, "--kernel", "") == "--kernel: the name is empty"
 
 
 def test_damaged_blob(place: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -147,7 +147,7 @@ def test_monitor(spin: Guest) -> None:
     for line, answer in [
         ("info registers", r"hart 0  mode M  pc 0x0000000080000"),
         ("info csr mstatus", r"mstatus \(0x300\)"),
-        ("step 2", r"> .*start.*"),
+        ("step 2", r"> [0-9a-f]+ +start"),
         ("translate 0x80000000", r"load 0x80000000 -> 0x80000000"),
         ("x/2w start", r"80000000: +00150513 "),
         ("disassemble 1 start", r"addi a0, a0, 1"),
