@@ -15,6 +15,7 @@ constexpr u64 turn_instructions =
     50'000;  // a fraction of a millisecond: timers and other harts wait no longer
 constexpr auto longest_sleep =
     std::chrono::milliseconds(20);  // then poll: signals must get through
+constexpr unsigned longest_barren = 100;  // turns of nothing but traps, after which a run gives up
 
 bool overlap(u64 a, u64 a_size, u64 b, u64 b_size) { return a < b + b_size && b < a + a_size; }
 
@@ -54,6 +55,7 @@ Exit System::run(u64 budget, const std::function<bool()>& poll) {
   };
   stop_ = pause_requested_.load();
   Exit exit;
+  unsigned barren = 0;
   while (budget > 0) {
     if (interrupted(exit)) return exit;
     if (due() && !poll()) return {ExitReason::pause};
@@ -63,6 +65,8 @@ Exit System::run(u64 budget, const std::function<bool()>& poll) {
     exit = take_turn(turn_, std::min(budget, turn_length(cpu)));
     const u64 retired = cpu.hart.retired - before;
     budget -= std::min(budget, retired);
+    barren = retired ? 0 : barren + (exit.reason == ExitReason::budget);
+    if (barren == longest_barren) return exit;
     if (exit.reason != ExitReason::budget && exit.reason != ExitReason::wfi &&
         exit.reason != ExitReason::pause)
       return exit;
