@@ -14,7 +14,7 @@ from rvvm.py import isa
 from rvvm.py.completion import PAGE, cpu_nodes, hart_id, memory_nodes
 from rvvm.py.devices.device import Device, Target
 from rvvm.py.host import Clock, Host, Serial, SerialPort
-from rvvm.py.tree import Node, Region, Specifier, Tree
+from rvvm.py.tree import Node, Property, Region, Specifier, Tree
 
 if TYPE_CHECKING:
     from rvvm._core import Hart, System
@@ -122,6 +122,13 @@ class Board:
         for node in nodes:
             if node.path in self.devices:
                 self._wire(node)
+        self._check_console()
+
+    def _check_console(self) -> None:
+        """A machine whose output goes nowhere would look dead."""
+        node, named = self.console_node(), self._stdout_path()
+        if node is not None and named is not None and node.path not in self.serial_ports:
+            raise named.error(f"is {node.path}, which is no serial device in use")
 
     def _device_nodes(self, bus: Node) -> list[Node]:
         """The enabled nodes with a ``compatible``, on every bus that a hart can reach into."""
@@ -212,11 +219,17 @@ class Board:
 
     def console_node(self) -> Node | None:
         """``/chosen/stdout-path``; else the first node that can be a console."""
-        chosen = self.tree.find("/chosen")
-        if chosen is not None and "stdout-path" in chosen:
-            return self.tree.find(chosen.string("stdout-path"))
+        if (named := self._stdout_path()) is not None:
+            node = self.tree.find(named.string())
+            if node is None:
+                raise named.error(f"is {named.string()}, and there is no such node")
+            return node
         consoles = self.tree.compatible("ns16550a", "ns16550", "ucb,htif0")
         return next((node for node in consoles if node.enabled), None)
+
+    def _stdout_path(self) -> Property | None:
+        chosen = self.tree.find("/chosen")
+        return chosen["stdout-path"] if chosen is not None and "stdout-path" in chosen else None
 
     def attach_symbols(self, symbols: Mapping[str, int]) -> None:
         """The loaded program's symbols, for the devices that a program places."""

@@ -152,14 +152,15 @@ def _check_in_ram(program: Program, rams: Sequence[Region]) -> None:
 
 def _check_apart(programs: Sequence[Program], plan: Plan) -> None:
     """No two images may share bytes."""
+    names = [*(program.name for program in programs), "the devicetree"]
     claims = [
-        (segment.address, segment.end, program.name)
-        for program in programs
+        (segment.address, segment.end, owner)
+        for owner, program in enumerate(programs)
         for segment in program.segments
     ]
-    claims.append((plan.info_at, plan.devicetree_end, "the devicetree"))
+    claims.append((plan.info_at, plan.devicetree_end, len(programs)))
     claims.sort()
     for (_, end, first), (start, _, second) in zip(claims, claims[1:], strict=False):
         if start < end and first != second:
             hint = "; a bare-metal program wants --bios none" if len(programs) > 1 else ""
-            raise UserError(f"{second} overlaps {first} at {start:#x}{hint}")
+            raise UserError(f"{names[second]} overlaps {names[first]} at {start:#x}{hint}")

@@ -15,6 +15,7 @@ from rvvm.py.conformance import (
     LIMIT_STATUS,
     Signature,
     attach_tohost,
+    check_granularity,
     check_writable,
 )
 from rvvm.py.errors import EXIT_STATUS, UserError
@@ -87,6 +88,7 @@ def machine_command(
     **options: Any,
 ) -> int:
     """Run a RISC-V machine. PROGRAM is a bare-metal ELF, as `--bios none --kernel PROGRAM`."""
+    check_granularity(signature_granularity)
     if program is not None:
         options |= _bare(program, options)
     machine = Machine(**options)
@@ -184,16 +186,32 @@ def _run(arguments: Sequence[str]) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The console script; every mistake of the user's is one line on stderr and status 2."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        return _run(sys.argv[1:] if arguments is None else arguments)
+        return _run(arguments)
     except UserError as error:
         return _complain(str(error))
+    except click.NoSuchOption as error:
+        return _complain(_one_dash(arguments) or error.format_message())
     except click.ClickException as error:
         return _complain(error.format_message())
     except click.Abort:
         return INTERRUPTED
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def _one_dash(arguments: Sequence[str]) -> str | None:
+    """The habit of QEMU's users, whose options have one dash.
+
+    >>> _one_dash(["-kernel", "debian"])
+    '-kernel: options have two dashes here: --kernel'
+    """
+    names = {name for option in machine_command.params for name in option.opts}
+    for word in arguments:
+        if not word.startswith("--") and f"-{word}" in names:
+            return f"{word}: options have two dashes here: -{word}"
+    return None
 
 
 def _complain(message: str) -> int:

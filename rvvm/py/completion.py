@@ -13,6 +13,7 @@ from rvvm.py.errors import UserError
 from rvvm.py.tree import Node, Region, Tree, cells
 
 PAGE = 0x1000
+MAX_HARTS = 512  # the contexts of a PLIC of the size that virt.dts gives it, M and S of each
 
 
 def memory_nodes(tree: Tree) -> list[Node]:
@@ -95,6 +96,8 @@ def set_harts(tree: Tree, count: int) -> None:
     """
     if count < 1:
         raise UserError(f"{count} harts: there must be at least one")
+    if count > MAX_HARTS:
+        raise UserError(f"{count} harts: at most {MAX_HARTS} can be asked for")
     present = [node for node in cpu_nodes(tree) if node.enabled]
     if not present:
         raise tree.error("has no cpu node")

@@ -53,9 +53,6 @@ class Signature:
     @classmethod
     def of(cls, machine: Machine, path: Path, granularity: int) -> Signature:
         """UserError when the program has no signature or the file cannot be written."""
-        if granularity not in GRANULARITIES:
-            wanted = ", ".join(map(str, GRANULARITIES))
-            raise UserError(f"--signature-granularity {granularity}: expected one of {wanted}")
         missing = [name for name in (BEGIN, END) if name not in machine.symbols]
         if missing:
             raise UserError(f"--signature: the program has no symbol {' and no '.join(missing)}")
@@ -84,6 +81,13 @@ def signature_text(data: bytes, granularity: int) -> str:
     padded = data.ljust(-(-len(data) // granularity) * granularity, b"\0")
     pieces = (padded[at : at + granularity] for at in range(0, len(padded), granularity))
     return "".join(piece[::-1].hex() + "\n" for piece in pieces)
+
+
+def check_granularity(granularity: int) -> None:
+    """UserError for a line of bytes that nobody could compare."""
+    if granularity not in GRANULARITIES:
+        wanted = ", ".join(map(str, GRANULARITIES))
+        raise UserError(f"--signature-granularity {granularity}: expected one of {wanted}")
 
 
 def check_writable(path: Path, option: str) -> None:

@@ -20,6 +20,8 @@ import pcpp
 from rvvm.py.errors import UserError
 from rvvm.py.tree import Node, Property, Region, Source, Tree
 
+_INCLUDE_DEPTH = 100  # dtc's
+
 
 def parse(path: str, include: Iterable[str] = (), defines: Iterable[str] = ()) -> Tree:
     """The tree of a source file; what is wrong with it raises UserError with file:line."""
@@ -110,6 +112,12 @@ class _Dts(dtlib.DT):  # type: ignore[misc]  # dtlib has no types
     def _parse_assignment(self, prop: Any) -> None:
         self.places[prop] = self._here()
         super()._parse_assignment(prop)
+
+    def _enter_file(self, filename: str) -> None:
+        # dtlib's own check compares names that never match for files included from a folder.
+        if len(self._filestack) >= _INCLUDE_DEPTH:
+            raise dtlib.DTError(f"{self._here()}: /include/ nested too deeply; a file in itself?")
+        super()._enter_file(filename)
 
     def _ref2node(self, reference: str) -> Any:
         if self._root is None:

@@ -241,6 +241,11 @@ class Machine:
         """Instructions retired by all harts since reset."""
         return sum(hart.instret for hart in self.system.harts)
 
+    @property
+    def traps(self) -> int:
+        """Traps taken by all harts since reset."""
+        return sum(hart.traps for hart in self.system.harts)
+
     def address(self, where: int | str) -> int:
         """A number as it is, or a symbol's address; KeyError when there is no such symbol."""
         return self.symbols.address(where)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -124,13 +125,19 @@ def find(what: FilePath, option: str) -> Path:
     """The file of a named image, or the path itself; ``./debian`` is a file of that name."""
     if name := _image_name(what):
         return images.path(name)
+    if not os.fspath(what):
+        raise UserError(f"{option}: the name is empty")
     path = Path(what)
-    if path.is_dir():
-        raise UserError(f"{option}: {path}: a directory, not a file")
-    if not path.exists():
+    try:
+        kind = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
         known = ", ".join(image.name for image in IMAGES)
         hint = "" if os.sep in str(what) else f" and no image of that name ({known})"
-        raise UserError(f"{option}: {path}: no such file{hint}")
+        raise UserError(f"{option}: {path}: no such file{hint}") from None
+    except OSError as error:
+        raise UserError(f"{option}: {path}: {error.strerror}") from None
+    if stat.S_ISDIR(kind):
+        raise UserError(f"{option}: {path}: a directory, not a file")
     return path
 
 

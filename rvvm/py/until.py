@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _NAG = 0.05
 """Seconds between pauses after a deadline: one that arrives just before a run begins is lost."""
+_LARGEST_BUDGET = (1 << 63) - 1
+_STUCK = 1000
+"""Traps in a row, with no instruction retired between them, that show that none ever will be."""
 
 
 class Condition(ABC):
@@ -126,7 +129,10 @@ class Pc(Condition):
 
 
 class Instructions(Condition):
-    """True when all harts together have retired ``count`` instructions since the run began."""
+    """True when all harts together have retired ``count`` instructions since the run began.
+
+    Also when they no longer retire any: a handler that cannot be fetched traps for ever.
+    """
 
     def __init__(self, count: int) -> None:
         if count < 0:
@@ -135,12 +141,23 @@ class Instructions(Condition):
 
     def arm(self, machine: Machine) -> None:
         self._end = machine.instret + self.count
+        self._mark(machine)
 
     def budget(self, machine: Machine) -> int | None:
-        return max(0, self._end - machine.instret)
+        return min(max(0, self._end - machine.instret), _LARGEST_BUDGET)
 
     def met(self, machine: Machine, stop: ExitLike | None) -> Condition | None:
-        return self if self.budget(machine) == 0 else None
+        if self.budget(machine) == 0 or self._is_stuck(machine):
+            return self
+        return None
+
+    def _mark(self, machine: Machine) -> None:
+        self._instret, self._traps = machine.instret, machine.traps
+
+    def _is_stuck(self, machine: Machine) -> bool:
+        if machine.instret != self._instret:
+            self._mark(machine)
+        return machine.traps - self._traps > _STUCK
 
     def __repr__(self) -> str:
         return f"instructions({self.count})"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 import rvvm
+from machine import elves
 
 
 def test_they_show_themselves() -> None:
@@ -18,3 +21,12 @@ def test_they_show_themselves() -> None:
 def test_nonsense_is_refused(make: object, argument: object) -> None:
     with pytest.raises(ValueError):
         make(argument)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("harts", [1, 2])
+def test_instructions_end_where_nothing_retires(tmp_path: Path, harts: int) -> None:
+    """mtvec = 0 holds no memory: each fetch of the handler traps again."""
+    program = elves.write(tmp_path / "lost.elf", "jr zero")
+    machine = rvvm.Machine(kernel=program, bios="none", harts=harts)
+    assert machine.run(until=rvvm.instructions(10**30), timeout=30).reason == "until"
+    assert machine.instret == harts and machine.traps > 1000
