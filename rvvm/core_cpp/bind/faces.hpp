@@ -12,7 +12,7 @@ namespace rvvm {
 
 // A System with the Python callables it calls and the error one of them may have left.
 struct SystemFace {
-  explicit SystemFace(Clock clock) : system{clock} {}
+  SystemFace(Clock clock, std::unique_ptr<Interpreter> engine) : system{clock, std::move(engine)} {}
 
   System system;
   std::vector<pybind11::object>

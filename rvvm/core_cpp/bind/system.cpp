@@ -3,6 +3,7 @@
 
 #include "bind/faces.hpp"
 #include "engine/commit_log.hpp"
+#include "engine/jit/jit.hpp"
 
 namespace py = pybind11;
 
@@ -35,7 +36,18 @@ const char* reason_name(ExitReason reason) {
   return "pause";
 }
 
-std::shared_ptr<SystemFace> make_system(u64 timebase, const std::string& clock_name) {
+std::unique_ptr<Interpreter> make_engine(const std::string& accel, bool chain, unsigned unit_limit,
+                                         std::size_t code_size) {
+  if (accel == "interp") return std::make_unique<Interpreter>();
+  if (accel != "jit") throw py::value_error("accel is interp or jit, not " + accel);
+  if (unit_limit < 1 || unit_limit > CodeCache::max_block)
+    throw py::value_error("a unit has 1 to 64 instructions");
+  return std::make_unique<jit::Jit>(jit::Options{chain, unit_limit}, code_size);
+}
+
+std::shared_ptr<SystemFace> make_system(u64 timebase, const std::string& clock_name,
+                                        const std::string& accel, bool chain, unsigned unit_limit,
+                                        std::size_t code_size) {
   if (timebase == 0) throw py::value_error("timebase is in ticks a second, at least 1");
   if (clock_name != "host" && clock_name != "instructions")
     throw py::value_error("clock is host or instructions, not " + clock_name);
@@ -44,7 +56,7 @@ std::shared_ptr<SystemFace> make_system(u64 timebase, const std::string& clock_n
   clock.by_instructions = clock_name == "instructions";
   clock.instructions_per_tick = std::max<u64>(1, 1'000'000'000 / timebase);
   if (!clock.by_instructions) clock.offset = 0 - clock.host_ticks();  // time starts at zero
-  return std::make_shared<SystemFace>(clock);
+  return std::make_shared<SystemFace>(clock, make_engine(accel, chain, unit_limit, code_size));
 }
 
 ExtSet extension_set(const std::vector<std::string>& names) {
@@ -206,7 +218,9 @@ void bind_system(py::module_& m) {
     type->tp_clear = clear;
   });
   py::class_<SystemFace, std::shared_ptr<SystemFace>>(m, "System", collectable)
-      .def(py::init(&make_system), py::arg("timebase") = 10'000'000, py::arg("clock") = "host")
+      .def(py::init(&make_system), py::arg("timebase") = 10'000'000, py::arg("clock") = "host",
+           py::arg("accel") = "interp", py::arg("chain") = true, py::arg("unit_limit") = 64,
+           py::arg("code_size") = jit::Jit::default_size)
       .def_property_readonly("harts", &harts)
       .def_property(
           "time", [](SystemFace& f) { return f.system.time(); },

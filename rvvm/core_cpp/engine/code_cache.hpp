@@ -26,6 +26,14 @@ struct Step {
 struct Block {
   std::vector<Step> steps;  // ends with a step that goes on behind the block
   u32 count = 0;            // instructions
+  mutable u32 heat = 0;     // times it was interpreted
+};
+
+// What a translating engine keeps with a page, and loses with it. Offsets are within the page.
+struct PageTranslations {
+  std::unordered_map<u16, const u8*> entries;  // where code for an offset starts
+  std::unordered_multimap<u16, u8*> waiting;   // jumps to offsets that have none yet
+  std::vector<std::unique_ptr<Step[]>> steps;  // for what translated code leaves to handlers
 };
 
 class CodeCache {
@@ -38,6 +46,13 @@ class CodeCache {
   // The block that starts here, made when there is none; nullptr when its first instruction crosses
   // the page.
   const Block* find(Hpa at);
+  // Of the page that an earlier find() was in.
+  PageTranslations& translations(Hpa at) { return pages_.at(at.value / page_size)->translations; }
+  // Stores to these bytes, too, drop the page.
+  void cover(Hpa at, u64 size) {
+    for (u64 line = (at.value & page_mask) / 64; line * 64 < (at.value & page_mask) + size; ++line)
+      pages_.at(at.value / page_size)->code_lines |= u64{1} << line;
+  }
   // Whether the last find() was the first in its page: stores to the page must now be seen.
   bool page_is_new() const { return page_is_new_; }
   // Bytes of RAM have changed; true when blocks were dropped.
@@ -57,6 +72,7 @@ class CodeCache {
   struct Page {
     std::array<std::unique_ptr<Block>, page_size / 2> blocks;
     u64 code_lines = 0;  // 64-byte lines that some block covers
+    PageTranslations translations;
   };
   static_assert(lines == 64);
 

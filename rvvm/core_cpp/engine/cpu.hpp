@@ -14,6 +14,7 @@ struct JumpEntry {
   u64 generation = 0;
   const Step* steps = nullptr;
   i64 count = 0;
+  const u8* code = nullptr;  // translated, for the translating engine
 };
 
 // Wires as the outside sets them, from any thread; the hart takes them over between instructions.
@@ -65,6 +66,10 @@ struct Cpu {
   const u64* stop_causes = nullptr;  // bit sets by cause: exceptions, interrupts; to stop on traps
   bool stopped_on_trap = false;
   u64 stopped_at = ~u64{0};  // breakpoint the last run ended at
+
+  u64 pc_page = 0;                      // translated code: the page it runs in
+  u32 mxcsr = 0, clean_mxcsr = 0x1f80;  // its floating-point flags, not yet in fcsr; and none
+  bool trapped = false;                 // the instruction just interpreted has trapped
 
   std::array<JumpEntry, jumps> jump_cache{};
   Step single[2];

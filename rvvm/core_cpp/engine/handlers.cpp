@@ -40,6 +40,7 @@ namespace {
   cpu.hart.retired = cpu.limit - left;
   cpu.hart.retiring = 0;
   cpu.enter_trap(cpu.mmu.trap);
+  cpu.trapped = true;
   --left;
   --cpu.limit;
   cpu.next_step = nullptr;
@@ -60,6 +61,9 @@ template <Op O> [[gnu::noinline]] void whole_handler(Cpu& cpu, const Step* step,
   if constexpr (r.is(flag::serial)) m.end_serial();
   if constexpr (r.flags & (flag::serial | flag::jumps))
     return run_block_at(cpu, step, m.next(), left);
+  // A device that was reached may want attention: at this very instruction, on every engine.
+  else if (r.is(flag::traps) && cpu.attention.load(std::memory_order_relaxed)) [[unlikely]]
+    return leave(cpu, step, pc + step->insn.length, left + step->rest);
   else
     return run_step(cpu, step + 1, pc + step->insn.length, left);
 }

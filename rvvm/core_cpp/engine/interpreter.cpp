@@ -57,14 +57,14 @@ const Block* Interpreter::find_block(Cpu& cpu, bool& trapped) {
   if (!at || !cpu.mmu.pmp.uniform(*at)) return nullptr;
   const Block* block = cpu.code.find(*at);
   if (cpu.code.page_is_new()) cpu.mmu.listener.code_translated(*at);
-  if (block) cpu.jump_at(pc) = {pc, cpu.generation, block->steps.data(), block->count};
+  if (block) cpu.jump_at(pc) = {pc, cpu.generation, block->steps.data(), block->count, nullptr};
   return block;
 }
 
 // Runs from pc on; false when the next instruction has to be run singly.
 bool Interpreter::run_block(Cpu& cpu, i64& left) {
   Hart& h = cpu.hart;
-  const JumpEntry& e = cpu.jump_at(h.pc);
+  JumpEntry& e = cpu.jump_at(h.pc);
   if (e.pc != h.pc || e.generation != cpu.generation) {
     bool trapped;
     if (!find_block(cpu, trapped)) {
@@ -76,7 +76,7 @@ bool Interpreter::run_block(Cpu& cpu, i64& left) {
   }
   if (e.count > left) return false;
   cpu.limit = h.retired + left;
-  execute(cpu, e.steps, left - e.count);
+  run_entry(cpu, e, left);
   left = cpu.left;
   h.retired = cpu.limit - left;
   return true;

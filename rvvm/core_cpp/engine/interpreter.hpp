@@ -4,8 +4,14 @@
 
 namespace rvvm {
 
+// What a translating engine has made.
+struct TranslationStats {
+  u64 units = 0, instructions = 0, bytes = 0, flushes = 0;
+};
+
 class Interpreter {
  public:
+  virtual ~Interpreter() = default;
   // Runs until `budget` instructions have retired, the hart waits, a stop cause traps, or `stop` is
   // raised. Each trap counts as one of the budget without retiring anything.
   Exit run(Cpu& cpu, i64 budget, const std::atomic<bool>& stop);
@@ -14,8 +20,19 @@ class Interpreter {
   // The same, but WFI does not wait.
   Exit step(Cpu& cpu);
 
+  // Runs handlers from this step on, until one leaves.
+  static void execute(Cpu& cpu, const Step* step, i64 left);
+
+  // A translating engine: when it wants the caches of code cleared, and that they are.
+  virtual bool full() const { return false; }
+  virtual void forget() {}
+  virtual TranslationStats translation_stats() const { return {}; }
+
  private:
-  void execute(Cpu& cpu, const Step* step, i64 left);
+  // From the block of this entry, which the budget covers, for as long as it likes.
+  virtual void run_entry(Cpu& cpu, JumpEntry& entry, i64 left) {
+    execute(cpu, entry.steps, left - entry.count);
+  }
   bool run_block(Cpu& cpu, i64& left);
   void run_single(Cpu& cpu);
   const Block* find_block(Cpu& cpu, bool& trapped);

@@ -25,7 +25,8 @@ Observers::Observers() = default;
 Observers::~Observers() = default;
 bool Observers::any() const { return log || !breakpoints.empty() || !watchpoints.empty(); }
 
-System::System(Clock clock) : clock{clock} {}
+System::System(Clock clock, std::unique_ptr<Interpreter> engine)
+    : clock{clock}, engine_{std::move(engine)} {}
 System::~System() = default;
 
 CodeCache& System::code_for(ExtSet extensions) {
@@ -107,7 +108,7 @@ Exit System::take_turn(unsigned index, u64 turn) {
   Cpu& cpu = *cpus_[index];
   cpu.attention.store(true, std::memory_order_relaxed);  // timers may be due
   Exit exit = observers.any() ? observed_turn(index, turn)
-                              : interpreter_.run(cpu, static_cast<i64>(turn), stop_);
+                              : engine_->run(cpu, static_cast<i64>(turn), stop_);
   exit.hart = index;
   guard_reservation(cpu);
   return exit;
@@ -133,7 +134,7 @@ Exit System::observed_turn(unsigned index, u64 turn) {
     }
     accesses.clear();
     if (observers.log) observers.log->before(cpu);
-    exit = interpreter_.run_one(cpu);
+    exit = engine_->run_one(cpu);
     if (observers.log) observers.log->after(cpu, accesses);
     for (const AccessRecord& a : accesses)
       for (const Watchpoint& w : observers.watchpoints)
@@ -151,7 +152,7 @@ Exit System::step(unsigned index, u64 count) {
   Exit exit;
   collect_code();
   for (u64 k = 0; k < count && exit.reason == ExitReason::budget; ++k) {
-    exit = interpreter_.step(cpu);
+    exit = engine_->step(cpu);
     if (cpus_.size() == 1) advance_clock();
     if (halted_) interrupted(exit);
   }
@@ -199,13 +200,9 @@ void System::advance_clock() {
 }
 
 void System::collect_code() {
-  for (auto& [set, cache] : code_) {
-    if (cache->full()) {
-      cache->clear();
-      for (auto& cpu : cpus_) cpu->code_changed();
-    }
-    cache->collect();
-  }
+  const auto full = [](const auto& code) { return code.second->full(); };
+  if (engine_->full() || std::ranges::any_of(code_, full)) forget_code();
+  for (auto& [set, cache] : code_) cache->collect();
 }
 
 // ---- From outside
@@ -288,6 +285,7 @@ bool System::write(u64 address, const u8* data, u64 size) {
 
 void System::forget_code() {
   for (auto& [set, cache] : code_) cache->clear();
+  engine_->forget();
   for (auto& cpu : cpus_) cpu->code_changed();
 }
 

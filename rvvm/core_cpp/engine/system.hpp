@@ -29,7 +29,7 @@ struct Observers {
 
 class System final : public StoreListener {
  public:
-  explicit System(Clock clock);
+  System(Clock clock, std::unique_ptr<Interpreter> engine);
   ~System();
 
   Cpu& add_hart(u64 hart_id, ExtSet extensions, u64 reset_pc);
@@ -56,6 +56,7 @@ class System final : public StoreListener {
   void forget_code();  // after writes that did not come through here
   void observe();      // after `observers` has changed
   void stop_on_traps(const std::set<u64>& causes);
+  TranslationStats translation_stats() const { return engine_->translation_stats(); }
   CodeCache::Stats code_stats() const;  // of all caches together
 
   void code_translated(Hpa page) override;
@@ -80,7 +81,7 @@ class System final : public StoreListener {
 
   std::vector<std::pair<ExtSet, std::unique_ptr<CodeCache>>> code_;
   std::vector<std::unique_ptr<Cpu>> cpus_;
-  Interpreter interpreter_;
+  std::unique_ptr<Interpreter> engine_;
   unsigned turn_ = 0;  // whose it is
   u64 stop_causes_[2] = {0, 0};
 

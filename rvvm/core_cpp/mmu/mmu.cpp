@@ -188,14 +188,15 @@ void Mmu::atomic_written(u64 address, unsigned size, u64 value) {
   if (record) record->push_back({address, value, static_cast<u8>(size), true});
 }
 
-// CMO spec, "Cache-block management": allowed where a load or a store is; else the store's fault.
+// CMO spec, "Cache-block management": allowed where a load is, since no page may be written and not
+// read; A is checked but not D. A fault is the store's, whose number is two above the load's.
 bool Mmu::check_block(u64 address, u64 size) {
   const Mode mode = data_mode(hart);
   const u64 block = address & ~(size - 1);
-  Translation t = look_up(block, size, Access::load, mode, false);
-  if (!t.ok) t = look_up(block, size, Access::store, mode, false);
+  const Translation t = look_up(block, size, Access::load, mode, false);
   if (t.ok) return bus.host(t.physical, size) || access_fault(address, Access::store, mode);
   trap = t.trap;
+  trap.cause += 2;
   return block_fault(address, block);
 }
 

@@ -22,7 +22,7 @@ struct ContextKey {
   u64 vmid() const;
 };
 
-struct TlbEntry {
+struct alignas(32) TlbEntry {
   static constexpr u64 never = ~u64{0};  // matches no page
   u64 read = never, write = never;       // page address when that access is allowed
   u64 host = 0;                          // host address minus guest address

@@ -1,0 +1,37 @@
+// The translating engine: interprets a block until it is hot, then runs it as x86-64 code.
+#pragma once
+#include "engine/interpreter.hpp"
+#include "engine/jit/code_buffer.hpp"
+#include "engine/jit/translator.hpp"
+
+namespace rvvm::jit {
+
+class Jit final : public Interpreter {
+ public:
+  static constexpr std::size_t default_size = 64 << 20;
+  static constexpr u32 hot = 12;  // times a block is interpreted first
+
+  explicit Jit(const Options& options = {}, std::size_t size = default_size);
+
+  bool full() const override { return full_; }
+  void forget() override;  // the caches of code have been cleared
+  TranslationStats translation_stats() const override { return stats_; }
+
+ private:
+  void run_entry(Cpu& cpu, JumpEntry& entry, i64 left) override;
+  const u8* code_for(Cpu& cpu);
+  void prepare(const Cpu& cpu);
+
+  Options options_;
+  CodeBuffer buffer_;
+  HostFeatures host_ = HostFeatures::detect();
+  bool prepared_ = false;
+  Layout layout_{};
+  Thunks thunks_{};
+  Emitter emitter_;
+  u8* first_ = nullptr;  // behind the thunks
+  bool full_ = false;
+  TranslationStats stats_;
+};
+
+}  // namespace rvvm::jit

@@ -1,0 +1,77 @@
+// Translates a unit: up to 64 instructions of one page, along the fall-through path. Conditional
+// branches leave at the side; their targets within the unit are entries of their own.
+#pragma once
+#include "engine/jit/lifter.hpp"
+#include "engine/jit/thunks.hpp"
+
+namespace rvvm::jit {
+
+struct Options {
+  bool chain = true;         // jumps go straight to translated code
+  unsigned unit_limit = 64;  // instructions
+};
+
+class Translator {
+ public:
+  Translator(Emitter& e, const Layout& layout, const HostFeatures& host, const Thunks& thunks,
+             const Options& options)
+      : e{e}, layout{layout}, thunks{thunks}, options{options}, lifter{e, layout, host} {}
+
+  // The unit at `offset` of the page at `bytes`; entries and waiting jumps go to `page`. Its
+  // instructions are read() afterwards.
+  const u8* translate(const u8* bytes, u16 offset, const ExtSet& extensions,
+                      PageTranslations& page);
+  unsigned instructions() const { return static_cast<unsigned>(unit_.size()); }
+  u16 bytes_covered() const { return static_cast<u16>(end_ - unit_.front().offset); }
+
+ private:
+  struct Place {  // an instruction of the unit
+    Insn insn;
+    u16 offset;
+    bool entry = false;  // control comes here from elsewhere than above
+    const u8* code = nullptr;
+  };
+  struct ColdStub {
+    std::vector<u8*> jumps;  // here
+    const u8* back;
+    unsigned place;
+    unsigned done;  // instructions since the budget was last brought up to date
+  };
+  struct Exit {
+    u8* jump;  // linked to a way out at first
+    u16 offset;
+  };
+  struct Inner {
+    u8* jump;
+    unsigned place;
+  };
+
+  void read(const u8* bytes, u16 offset, const ExtSet& extensions);
+  void mark_entries();
+  int place_at(i64 offset) const;
+  unsigned span(unsigned place) const;  // instructions from here to the next entry or the end
+  void emit_entry(unsigned place);
+  void emit_place(unsigned place);
+  void interpret(unsigned place);
+  void go(i64 offset);  // the budget is up to date
+  void go_elsewhere();  // to the pc in rax
+  void finish(Flow flow);
+  void spend(unsigned instructions);
+  void emit_cold(PageTranslations& page);
+
+  Emitter& e;
+  const Layout& layout;
+  const Thunks& thunks;
+  const Options& options;
+  Lifter lifter;
+
+  std::vector<Place> unit_;
+  u16 end_ = 0;  // offset behind the last instruction; may be page_size
+  unsigned done_ = 0;
+  std::vector<ColdStub> cold_;
+  std::vector<Exit> exits_, leaves_;
+  std::vector<Inner> inner_;
+  const Step* steps_ = nullptr;
+};
+
+}  // namespace rvvm::jit
