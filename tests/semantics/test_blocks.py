@@ -77,18 +77,16 @@ def jump(row: dict[str, object], slot: int, chance: Random) -> int:
 
 
 def compressed(chance: Random) -> bytes:
-    """One that does not touch memory, or does so somewhere that faults or not, but is no code."""
+    """One that leaves memory alone: its base registers might point at the program."""
     while True:
         row = chance.choice(COMPRESSED)
         found = int(row["match"])
         for letter in sorted(set(letters(row)) - set("01")):
             found |= scattered(row, letter, chance.getrandbits(letters(row).count(letter)))
         decoded = _core.decode(found)
-        if decoded["rd"] < CODE_POINTER and not is_access(table().get(decoded["name"], _NONE)):
+        reserved = decoded["name"] == "illegal"
+        if reserved or decoded["rd"] < CODE_POINTER and not is_access(table()[decoded["name"]]):
             return found.to_bytes(2, "little") + C_NOP
-
-
-_NONE: dict[str, object] = {"format": "None"}
 
 
 def instruction(slot: int, chance: Random) -> bytes:

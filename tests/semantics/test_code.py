@@ -54,14 +54,14 @@ def board(ram: int = 1 << 20) -> Bench:
 
 # Changes to a function that has been called before.
 
-#: address of the function; the caller is at CODE and less than a line of 64 bytes long or two
+#: address of the function; the caller is at CODE
 PLACES = {
     "the same page": CODE + 0x800,
     "another page": CODE + 3 * PAGE,
     "the page before": CODE - PAGE + 0x40,
     "two pages": CODE + 4 * PAGE - 2,
     "the end of a page": CODE + 4 * PAGE - 4,
-    "another region of the page table": RAM + 0x8_0000,
+    "far away": RAM + 0x8_0000,
 }
 
 #: the guest's ways to store s2, or s4 which has the ret behind it too, at s1
@@ -95,8 +95,7 @@ def function(bench: Bench, at: int, adds: int = OLD) -> None:
 def caller(bench: Bench, at: int, change: str, after: str = "fence.i") -> Program:
     """Calls the function, makes the change, and calls it again."""
     bench.regs(a0=0, s1=at, s2=NEW_WORD, s4=RETURN << 32 | NEW_WORD)
-    source = f"jalr ra, 0(s1); {change}; {after}; jalr ra, 0(s1); end: j end"
-    return bench.load(source.replace("fence.i; ;", "fence.i;"), CODE)
+    return bench.load(f"jalr ra, 0(s1); {change}; {after}; jalr ra, 0(s1); end: j end", CODE)
 
 
 @drives
@@ -116,7 +115,7 @@ def test_function_changed_from_outside(place: str, drive: Drive) -> None:
     """System.write and Hart.write count as stores of another agent: the next run sees them."""
     bench, at = board(), PLACES[place]
     function(bench, at)
-    end = caller(bench, at, "nop", "ebreak_here: nop")["ebreak_here"]
+    end = caller(bench, at, "nop", "returned: nop")["returned"]
     for write in (bench.system.write, bench.hart.write):
         for adds in (OLD, NEW):
             write(at, asm(f"addi a0, a0, {adds}").to_bytes(4, "little"))
@@ -208,7 +207,7 @@ def test_code_rewritten_a_thousand_times(drive: Drive) -> None:
 
 @drives
 def test_code_moves_along(drive: Drive) -> None:
-    """A copy of the routine copies itself one word on, and jumps there: a page of worms."""
+    """A routine written 300 times, each time 16 bytes further on and over the end of a page."""
     bench = board()
     source = """
         mv t0, s1
@@ -376,7 +375,7 @@ MIXTURE = (
             csrrw   a2, mscratch, a0
             ecall
             fence.i
-            rdtime_: csrrs a3, instret, x0
+            csrrs   a3, instret, x0
             j       crossing
             .org    0x80001ffe
     crossing: addi  a4, a4, 7
