@@ -115,7 +115,21 @@ class System:
     time: int
     """Ticks of the timebase."""
 
-    def __init__(self, timebase: int = 10_000_000, clock: str = "host") -> None: ...
+    def __init__(
+        self,
+        timebase: int = 10_000_000,
+        clock: str = "host",
+        accel: str = "interp",
+        chain: bool = True,
+        unit_limit: int = 64,
+        code_size: int = 67108864,
+    ) -> None:
+        """``accel``: ``interp``, ``jit``, or ``auto`` for the fastest that this host has.
+
+        The rest is for the translating engine: whether jumps lead straight to translated code, how
+        many instructions a unit may have (1 to 64), bytes of memory for code. ValueError for what
+        is not known, or not to be had on this host.
+        """
     @property
     def harts(self) -> list[Hart]: ...
     def add_ram(self, base: int, size: int) -> None:

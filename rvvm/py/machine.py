@@ -67,7 +67,9 @@ class Machine:
         self.options.check()
         images = self.options.files()
         self.tree = self._tree()
-        self.system = _core.System(timebase=timebase(self.tree), clock=self.options.clock)
+        self.system = _core.System(
+            timebase=timebase(self.tree), clock=self.options.clock, accel=self.options.core_accel
+        )
         self.console = Console(self)
         self.board = self._make_board()
         self.memory = Memory(self.system)

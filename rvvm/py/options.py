@@ -21,8 +21,8 @@ from rvvm.py.resources import resource
 
 Clock = Literal["host", "instructions"]
 CLOCKS = ("host", "instructions")
-ACCELERATORS = ("auto", "interp", "unicorn")
-LATER_ACCELERATORS = ("jit", "kvm")
+ACCELERATORS = ("auto", "interp", "jit", "unicorn")
+LATER_ACCELERATORS = ("kvm",)
 FilePath = str | os.PathLike[str]
 
 NONE = "none"
@@ -51,7 +51,7 @@ class Options:
         if self.clock not in CLOCKS:
             raise UserError(f"--clock {self.clock}: expected one of {', '.join(CLOCKS)}")
         if self.accel in LATER_ACCELERATORS:
-            raise UserError(f"--accel {self.accel}: not in this version; use interp or auto")
+            raise UserError(f"--accel {self.accel}: not in this version; use auto")
         if self.accel not in ACCELERATORS:
             raise UserError(f"--accel {self.accel}: expected one of {', '.join(ACCELERATORS)}")
         if self.initrd is not None and self.kernel is None:
@@ -60,6 +60,11 @@ class Options:
             raise UserError("--append: there is no --kernel that could read it")
         if self.bios == NONE and self.kernel is None:
             raise UserError("--bios none: name the --kernel to start instead")
+
+    @property
+    def core_accel(self) -> str:
+        """The core's engine: it also makes the machine when unicorn is to run it."""
+        return "interp" if self.accel == "unicorn" else self.accel
 
     @property
     def board(self) -> Path:

@@ -83,7 +83,6 @@ def complaint(capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
         ("--harts many good.elf", "'many' is not a valid integer"),
         ("--clock sundial good.elf", "'sundial' is not one of"),
         ("--accel warp good.elf", "--accel warp"),
-        ("--accel jit good.elf", "not in this version"),
         ("--accel kvm good.elf", "not in this version"),
         ("--accel unicorn --harts 2 good.elf", "one hart"),
         ("--nonsense", "No such option"),

@@ -38,8 +38,12 @@ const char* reason_name(ExitReason reason) {
 
 std::unique_ptr<Interpreter> make_engine(const std::string& accel, bool chain, unsigned unit_limit,
                                          std::size_t code_size) {
-  if (accel == "interp") return std::make_unique<Interpreter>();
-  if (accel != "jit") throw py::value_error("accel is interp or jit, not " + accel);
+  const bool automatic = accel == "auto";
+  if (accel == "interp" || (automatic && !jit::Jit::available()))
+    return std::make_unique<Interpreter>();
+  if (accel != "jit" && !automatic)
+    throw py::value_error("accel is auto, interp or jit, not " + accel);
+  if (!jit::Jit::available()) throw py::value_error("accel jit: made for x86-64 hosts only");
   if (unit_limit < 1 || unit_limit > CodeCache::max_block)
     throw py::value_error("a unit has 1 to 64 instructions");
   return std::make_unique<jit::Jit>(jit::Options{chain, unit_limit}, code_size);
@@ -171,6 +175,7 @@ std::vector<HartFace> harts(const std::shared_ptr<SystemFace>& f) {
 
 py::dict stats(SystemFace& f) {
   const CodeCache::Stats code = f.system.code_stats();
+  const TranslationStats translated = f.system.translation_stats();
   u64 traps = 0, retired = 0;
   for (unsigned i = 0; i < f.system.harts(); ++i) {
     traps += f.system.hart(i).hart.traps;
@@ -178,7 +183,9 @@ py::dict stats(SystemFace& f) {
   }
   return py::dict(
       py::arg("instructions") = retired, py::arg("traps") = traps, py::arg("blocks") = code.blocks,
-      py::arg("block_instructions") = code.instructions, py::arg("pages_dropped") = code.dropped);
+      py::arg("block_instructions") = code.instructions, py::arg("pages_dropped") = code.dropped,
+      py::arg("units") = translated.units, py::arg("unit_instructions") = translated.instructions,
+      py::arg("code_bytes") = translated.bytes, py::arg("code_flushes") = translated.flushes);
 }
 
 // Devices usually refer back to the system: let the garbage collector see through the callables.

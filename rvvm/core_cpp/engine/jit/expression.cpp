@@ -27,6 +27,7 @@ bool take(Scratch& free, Reg& r) {
 
 }  // namespace
 
+#ifdef __x86_64__
 HostFeatures HostFeatures::detect() {
   __builtin_cpu_init();
   return {.bmi2 = __builtin_cpu_supports("bmi2") != 0,
@@ -35,6 +36,9 @@ HostFeatures HostFeatures::detect() {
           .popcnt = __builtin_cpu_supports("popcnt") != 0,
           .fma = __builtin_cpu_supports("fma") != 0};
 }
+#else
+HostFeatures HostFeatures::detect() { return {}; }
+#endif
 
 bool ExpressionEmitter::mentions(const Arena& arena, i16 id, unsigned guest) const {
   if (id < 0) return false;

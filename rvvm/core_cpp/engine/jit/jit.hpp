@@ -11,6 +11,14 @@ class Jit final : public Interpreter {
   static constexpr std::size_t default_size = 64 << 20;
   static constexpr u32 hot = 12;  // times a block is interpreted first
 
+  static constexpr bool available() {
+#ifdef __x86_64__
+    return true;
+#else
+    return false;
+#endif
+  }
+
   explicit Jit(const Options& options = {}, std::size_t size = default_size);
 
   bool full() const override { return full_; }

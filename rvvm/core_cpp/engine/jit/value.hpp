@@ -125,21 +125,21 @@ inline Value operator~(Value a) {
   }
 UNARY(sext8)
 UNARY(sext16)
-UNARY(sext32) UNARY(zext8) UNARY(zext16) UNARY(zext32) UNARY(clz) UNARY(ctz) UNARY(cpop) UNARY(rev8)
-    UNARY(orc_b)
+UNARY(sext32)
+UNARY(zext8) UNARY(zext16) UNARY(zext32) UNARY(clz) UNARY(ctz) UNARY(cpop) UNARY(rev8) UNARY(orc_b)
 #undef UNARY
 
 #define BINARY(name)                                                                \
   inline Value name(Value a, Value b) {                                             \
     return binary(Kind::name, a, b, [](u64 p, u64 q) { return rvvm::name(p, q); }); \
   }
-        BINARY(sll) BINARY(srl) BINARY(sra) BINARY(rotl) BINARY(rotr) BINARY(eq) BINARY(ne)
-            BINARY(lt) BINARY(ltu) BINARY(mul) BINARY(mulh) BINARY(mulhu) BINARY(mulhsu) BINARY(div)
-                BINARY(divu) BINARY(rem) BINARY(remu) BINARY(clmul) BINARY(clmulh) BINARY(clmulr)
-                    BINARY(xperm4) BINARY(xperm8)
+    BINARY(sll) BINARY(srl) BINARY(sra) BINARY(rotl) BINARY(rotr) BINARY(eq) BINARY(ne) BINARY(lt)
+        BINARY(ltu) BINARY(mul) BINARY(mulh) BINARY(mulhu) BINARY(mulhsu) BINARY(div) BINARY(divu)
+            BINARY(rem) BINARY(remu) BINARY(clmul) BINARY(clmulh) BINARY(clmulr) BINARY(xperm4)
+                BINARY(xperm8)
 #undef BINARY
 
-                        inline Value select(Value condition, Value a, Value b) {
+                    inline Value select(Value condition, Value a, Value b) {
   if (condition.constant()) return condition.imm() ? a : b;
   Arena& arena = *condition.arena();
   const i16 yes = a.id(arena), no = b.id(arena);
