@@ -29,6 +29,10 @@ NAMES = (
 )
 ANSWER = re.compile(rb"^kernel (?P<name>\w+) (?P<ns>\d+) (?P<sum>[0-9a-f]{16})", re.MULTILINE)
 IN_GUEST = "bench/kernels"
+SETTLE = (
+    "while read -r _ _ _ r _ < /proc/loadavg; [ ${r%%/*} -gt 1 ]; do sleep 1; done; echo settled"
+)
+"""Debian's kernel goes on with RSA for certificates behind the prompt: let it finish."""
 TOUCH = (
     "mount -t tmpfs -o size=90% none /mnt && head -c 700M /dev/zero > /mnt/memory;"
     " umount /mnt; echo touched"
@@ -116,6 +120,7 @@ def main(
         }
         for machine in machines.values():
             machine.expect(guest.PROMPT)
+            machine.shell(SETTLE, re.compile(rb"^settled", re.MULTILINE))
             machine.shell(TOUCH, re.compile(rb"^touched", re.MULTILINE))
         ratios = []
         for name in names or NAMES:
