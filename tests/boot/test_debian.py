@@ -49,6 +49,14 @@ def test_kvm_module_finds_the_hypervisor_extension(debian: rvvm.Machine) -> None
     assert "hypervisor extension available" in text
 
 
+def test_a_guest_of_kvm(debian: rvvm.Machine) -> None:
+    """firmware/kvm_smoke: a guest in VS-mode prints by the SBI, faults in the G-stage and ends."""
+    text = shell(debian, "./kvm_smoke")
+    assert "hello from VS-mode under KVM" in text
+    assert "load of 4 bytes at guest-physical" in text
+    assert "kvm_smoke: PASS" in text and "status=0" in text
+
+
 def test_power_off(debian: rvvm.Machine) -> None:
     debian.console.send("poweroff -f\n")
     stop = debian.run(timeout=120)

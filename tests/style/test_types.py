@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from style.tree import run
+from style.tree import ROOT, run
 
 # What pybind11 gives its classes and no stub can say: a metaclass, and an __init__ that refuses.
 PYBIND11 = r"rvvm\._core\.(Exit|Hart|Step|System|Translation)(\.__init__)?"
@@ -23,6 +23,8 @@ def test_stub_agrees_with_the_core(tmp_path: Path) -> None:
         "-m",
         "mypy.stubtest",
         "--concise",
+        "--mypy-config-file",
+        str(ROOT / "pyproject.toml"),
         "--allowlist",
         str(allowed),
         "rvvm._core",
