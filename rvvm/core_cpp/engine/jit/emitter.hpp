@@ -114,6 +114,10 @@ class Emitter {
     rm(0xf6, 0, m, false);
     byte(imm);
   }
+  void test_al(u8 imm) {
+    byte(0xa8);
+    byte(imm);
+  }
   void test(Reg a, Reg b) { rr(0x85, b, a); }
   void test32(Reg a, Reg b) { rr(0x85, b, a, false); }
   void shift(Shift op, Reg d, u8 amount) {

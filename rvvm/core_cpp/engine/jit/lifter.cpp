@@ -14,10 +14,14 @@ void Lifter::start(const Insn& insn, u16 offset) {
   miss_if(Cond::e);
 }
 
+bool Lifter::known_target(U target, i64& offset) const {
+  if (target.constant() || target.node().kind != Kind::pc) return false;
+  offset = static_cast<i64>(target.node().imm);
+  return !(offset & misaligned_pc_);
+}
+
 void Lifter::branch(U condition, U target) {
-  const bool known = !target.constant() && target.node().kind == Kind::pc;
-  if (!known) return void(supported_ = false);
-  flow_.target = static_cast<i64>(target.node().imm);
+  if (!known_target(target, flow_.target)) return void(supported_ = false);
   if (condition.constant()) {
     flow_.kind = condition.imm() ? Flow::Kind::jump : Flow::Kind::next;
     return;
@@ -29,12 +33,17 @@ void Lifter::branch(U condition, U target) {
 void Lifter::jump_and_link(unsigned rd, U target) {
   const U link = pc() + length_;
   if (!target.constant() && target.node().kind == Kind::pc) {
-    flow_ = {Flow::Kind::jump, {}, static_cast<i64>(target.node().imm)};
+    flow_.kind = Flow::Kind::jump;
+    supported_ &= known_target(target, flow_.target);
     return x(rd, link);
   }
   // The link may overwrite the target's register: the target goes to rax, and the link by rcx.
   flow_.kind = Flow::Kind::indirect;
   supported_ &= expression.into(arena_, target.id(arena_), rax, scratch_all);
+  if (misaligned_pc_) {
+    e.test_al(misaligned_pc_);
+    miss_if(Cond::ne);
+  }
   if (!rd) return;
   supported_ &= expression.into(arena_, link.id(arena_), rcx, 0);
   put_integer(rd, rcx);

@@ -22,6 +22,8 @@ class Lifter {
   Lifter(Emitter& e, const Layout& layout, const HostFeatures& host)
       : e{e}, layout{layout}, host{host}, expression{e, layout, host} {}
 
+  // Bits that a jump's target must not have on this hart (Cpu::misaligned_pc).
+  void forbid(u8 misaligned_pc) { misaligned_pc_ = misaligned_pc; }
   // For the instruction at this offset in its page.
   void start(const Insn& insn, u16 offset);
   bool supported() const { return supported_; }
@@ -80,6 +82,8 @@ class Lifter {
            : sizeof(T) == 4 ? Width::b4
                             : Width::b8;
   }
+  // The page offset of a target that is known, and that needs no trap.
+  bool known_target(U target, i64& offset) const;
   bool translate_address(U address, Width width, i32 tag);  // rax = host address
   void load_any(unsigned rd, U address, Width width, bool sign);
   void load_float(unsigned rd, U address, Width width);
@@ -87,7 +91,7 @@ class Lifter {
 
   Arena arena_;
   u64 offset_ = 0;
-  u8 length_ = 4;
+  u8 length_ = 4, misaligned_pc_ = 0;
   bool supported_ = true;
   Flow flow_;
   std::vector<u8*> misses_;

@@ -101,10 +101,8 @@ void Translator::emit_place(unsigned place) {
     lifter.start(insn, p.offset);
     lift(lifter, insn);
     if (lifter.supported()) {
-      const Flow flow = lifter.flow();
-      if (flow.kind != Flow::Kind::next) return finish(flow);
       if (!lifter.misses().empty()) cold_.push_back({lifter.misses(), e.here(), place, done_});
-      return;
+      return finish(lifter.flow());
     }
     e = before;  // what was written does not count
   }
@@ -198,6 +196,7 @@ void Translator::emit_cold(PageTranslations& page) {
 
 const u8* Translator::translate(const u8* bytes, u16 offset, const ExtSet& extensions,
                                 PageTranslations& page) {
+  lifter.forbid(extensions.has(Ext::Zca) ? 0 : 2);
   read(bytes, offset, extensions);
   mark_entries();
   cold_.clear();
