@@ -57,6 +57,14 @@ def test_a_guest_of_kvm(debian: rvvm.Machine) -> None:
     assert "kvm_smoke: PASS" in text and "status=0" in text
 
 
+def test_ctrl_c_ends_a_command(debian: rvvm.Machine) -> None:
+    debian.console.send("echo sl''eeps; sleep 1000\n")
+    debian.console.expect("sleeps", 60)
+    debian.run(until=rvvm.instructions(20_000_000) | rvvm.seconds(1))
+    debian.console.send("\x03")
+    debian.console.expect(PROMPT, 60)
+
+
 def test_power_off(debian: rvvm.Machine) -> None:
     debian.console.send("poweroff -f\n")
     stop = debian.run(timeout=120)

@@ -28,6 +28,10 @@ trap 'poweroff -f' USR2
 trap 'reboot -f' TERM
 trap 'halt -f' USR1
 cd
-setsid cttyhack sh < /dev/console &
-wait
-poweroff -f
+# Not started with &: a shell started so ignores Ctrl-C for ever, and so do its children. The second
+# setsid finds itself a session's leader, forks and returns at once.
+setsid setsid sh -c 'setsid cttyhack sh; poweroff -f' < /dev/console
+while :; do
+    sleep 1000d &
+    wait
+done
