@@ -122,12 +122,14 @@ class System:
         accel: str = "interp",
         chain: bool = True,
         unit_limit: int = 64,
+        hot: int = 12,
         code_size: int = 67108864,
     ) -> None:
         """``accel``: ``interp``, ``jit``, or ``auto`` for the fastest that this host has.
 
         The rest is for the translating engine: whether jumps lead straight to translated code, how
-        many instructions a unit may have (1 to 64), bytes of memory for code. ValueError for what
+        many instructions a unit may have (1 to 64), the time a block comes up at which it is
+        translated, bytes of memory for code. ValueError for what
         is not known, or not to be had on this host.
         """
     @property

@@ -37,7 +37,7 @@ const char* reason_name(ExitReason reason) {
 }
 
 std::unique_ptr<Interpreter> make_engine(const std::string& accel, bool chain, unsigned unit_limit,
-                                         std::size_t code_size) {
+                                         unsigned hot, std::size_t code_size) {
   const bool automatic = accel == "auto";
   if (accel == "interp" || (automatic && !jit::Jit::available()))
     return std::make_unique<Interpreter>();
@@ -46,12 +46,12 @@ std::unique_ptr<Interpreter> make_engine(const std::string& accel, bool chain, u
   if (!jit::Jit::available()) throw py::value_error("accel jit: made for x86-64 hosts only");
   if (unit_limit < 1 || unit_limit > CodeCache::max_block)
     throw py::value_error("a unit has 1 to 64 instructions");
-  return std::make_unique<jit::Jit>(jit::Options{chain, unit_limit}, code_size);
+  return std::make_unique<jit::Jit>(jit::Options{chain, unit_limit, hot}, code_size);
 }
 
 std::shared_ptr<SystemFace> make_system(u64 timebase, const std::string& clock_name,
                                         const std::string& accel, bool chain, unsigned unit_limit,
-                                        std::size_t code_size) {
+                                        unsigned hot, std::size_t code_size) {
   if (timebase == 0) throw py::value_error("timebase is in ticks a second, at least 1");
   if (clock_name != "host" && clock_name != "instructions")
     throw py::value_error("clock is host or instructions, not " + clock_name);
@@ -60,7 +60,7 @@ std::shared_ptr<SystemFace> make_system(u64 timebase, const std::string& clock_n
   clock.by_instructions = clock_name == "instructions";
   clock.instructions_per_tick = std::max<u64>(1, 1'000'000'000 / timebase);
   if (!clock.by_instructions) clock.offset = 0 - clock.host_ticks();  // time starts at zero
-  return std::make_shared<SystemFace>(clock, make_engine(accel, chain, unit_limit, code_size));
+  return std::make_shared<SystemFace>(clock, make_engine(accel, chain, unit_limit, hot, code_size));
 }
 
 ExtSet extension_set(const std::vector<std::string>& names) {
@@ -227,7 +227,7 @@ void bind_system(py::module_& m) {
   py::class_<SystemFace, std::shared_ptr<SystemFace>>(m, "System", collectable)
       .def(py::init(&make_system), py::arg("timebase") = 10'000'000, py::arg("clock") = "host",
            py::arg("accel") = "interp", py::arg("chain") = true, py::arg("unit_limit") = 64,
-           py::arg("code_size") = jit::Jit::default_size)
+           py::arg("hot") = jit::Options{}.hot, py::arg("code_size") = jit::Jit::default_size)
       .def_property_readonly("harts", &harts)
       .def_property(
           "time", [](SystemFace& f) { return f.system.time(); },

@@ -67,7 +67,7 @@ const u8* Jit::code_for(Cpu& cpu) {
   const u16 offset = at->value & page_mask;
   if (const auto known = page.entries.find(offset); known != page.entries.end())
     return known->second;
-  if (++block->heat < hot) return nullptr;
+  if (++block->heat < options_.hot) return nullptr;
   if (buffer_.write_end() - emitter_.at() < static_cast<std::ptrdiff_t>(unit_bytes)) {
     full_ = true;
     return nullptr;

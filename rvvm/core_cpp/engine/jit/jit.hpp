@@ -9,7 +9,6 @@ namespace rvvm::jit {
 class Jit final : public Interpreter {
  public:
   static constexpr std::size_t default_size = 64 << 20;
-  static constexpr u32 hot = 12;  // times a block is interpreted first
 
   static constexpr bool available() {
 #ifdef __x86_64__

@@ -9,6 +9,7 @@ namespace rvvm::jit {
 struct Options {
   bool chain = true;         // jumps go straight to translated code
   unsigned unit_limit = 64;  // instructions
+  unsigned hot = 12;         // the time a block comes up at which it is translated
 };
 
 class Translator {
