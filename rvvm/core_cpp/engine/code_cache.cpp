@@ -21,14 +21,29 @@ u32 fetch_bits(const u8* at, u64 room) {
 
 }  // namespace
 
+CodeCache::Page* CodeCache::page_at(Hpa at) {
+  const u64 number = at.value / page_size;
+  Recent& recent = recent_[number % recent_.size()];
+  if (recent.number == number) return recent.page;
+  const auto found = pages_.find(number);
+  if (found == pages_.end()) return nullptr;
+  recent = {number, found->second.get()};
+  return recent.page;
+}
+
 const Block* CodeCache::find(Hpa at) {
-  auto [entry, is_new] = pages_.try_emplace(at.value / page_size);
-  page_is_new_ = is_new;
-  if (is_new) entry->second = std::make_unique<Page>();
-  Page& page = *entry->second;
-  std::unique_ptr<Block>& block = page.blocks[(at.value & page_mask) / 2];
-  if (!block) block = build(at, page);
+  Page* page = page_at(at);
+  page_is_new_ = !page;
+  if (!page) page = (pages_[at.value / page_size] = std::make_unique<Page>()).get();
+  std::unique_ptr<Block>& block = page->blocks[(at.value & page_mask) / 2];
+  if (!block) block = build(at, *page);
   return block->count ? block.get() : nullptr;
+}
+
+void CodeCache::translated(Hpa at, const u8* code) {
+  Page& page = *page_at(at);
+  page.translations.entries.try_emplace(at.value & page_mask, code);
+  if (const auto& block = page.blocks[(at.value & page_mask) / 2]) block->code = code;
 }
 
 std::unique_ptr<Block> CodeCache::build(Hpa at, Page& page) {
@@ -52,6 +67,8 @@ std::unique_ptr<Block> CodeCache::build(Hpa at, Page& page) {
   block->steps.shrink_to_fit();
   for (u64 line = start / 64; line * 64 < std::max(offset, start + 2); ++line)
     page.code_lines |= u64{1} << line;
+  const auto entry = page.translations.entries.find(start);
+  if (entry != page.translations.entries.end()) block->code = entry->second;
   steps_ += block->steps.size();
   ++stats.blocks;
   stats.instructions += block->count;
@@ -75,6 +92,7 @@ bool CodeCache::written(Hpa at, u64 size) {
 }
 
 void CodeCache::drop(std::unordered_map<u64, std::unique_ptr<Page>>::iterator page) {
+  recent_[page->first % recent_.size()] = {};
   for (const auto& block : page->second->blocks)
     if (block) steps_ -= block->steps.size();
   dropped_.push_back(std::move(page->second));

@@ -24,9 +24,10 @@ struct Step {
 };
 
 struct Block {
-  std::vector<Step> steps;  // ends with a step that goes on behind the block
-  u32 count = 0;            // instructions
-  mutable u32 heat = 0;     // times it was interpreted
+  std::vector<Step> steps;           // ends with a step that goes on behind the block
+  u32 count = 0;                     // instructions
+  mutable u32 heat = 0;              // times it was interpreted
+  mutable const u8* code = nullptr;  // its translation
 };
 
 // What a translating engine keeps with a page, and loses with it. Offsets are within the page.
@@ -47,11 +48,13 @@ class CodeCache {
   // the page.
   const Block* find(Hpa at);
   // Of the page that an earlier find() was in.
-  PageTranslations& translations(Hpa at) { return pages_.at(at.value / page_size)->translations; }
+  PageTranslations& translations(Hpa at) { return page_at(at)->translations; }
+  // The code for this place: an entry, and what its block is known by.
+  void translated(Hpa at, const u8* code);
   // Stores to these bytes, too, drop the page.
   void cover(Hpa at, u64 size) {
     for (u64 line = (at.value & page_mask) / 64; line * 64 < (at.value & page_mask) + size; ++line)
-      pages_.at(at.value / page_size)->code_lines |= u64{1} << line;
+      page_at(at)->code_lines |= u64{1} << line;
   }
   // Whether the last find() was the first in its page: stores to the page must now be seen.
   bool page_is_new() const { return page_is_new_; }
@@ -76,12 +79,18 @@ class CodeCache {
   };
   static_assert(lines == 64);
 
+  Page* page_at(Hpa at);  // nullptr where there is none
   std::unique_ptr<Block> build(Hpa at, Page& page);
   void drop(std::unordered_map<u64, std::unique_ptr<Page>>::iterator page);
 
   Bus& bus;
   ExtSet extensions;
+  struct Recent {  // pages found lately, before the map is asked
+    u64 number = ~u64{0};
+    Page* page = nullptr;
+  };
   std::unordered_map<u64, std::unique_ptr<Page>> pages_;
+  std::array<Recent, 512> recent_{};
   std::vector<std::unique_ptr<Page>> dropped_;
   std::size_t steps_ = 0;
   bool page_is_new_ = false;

@@ -15,6 +15,8 @@ struct JumpEntry {
   const Step* steps = nullptr;
   i64 count = 0;
   const u8* code = nullptr;  // translated, for the translating engine
+  const Block* block = nullptr;
+  u64 padding[2]{};  // 64 bytes, so that an index is a shift
 };
 
 // Wires as the outside sets them, from any thread; the hart takes them over between instructions.

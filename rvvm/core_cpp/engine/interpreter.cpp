@@ -57,7 +57,9 @@ const Block* Interpreter::find_block(Cpu& cpu, bool& trapped) {
   if (!at || !cpu.mmu.pmp.uniform(*at)) return nullptr;
   const Block* block = cpu.code.find(*at);
   if (cpu.code.page_is_new()) cpu.mmu.listener.code_translated(*at);
-  if (block) cpu.jump_at(pc) = {pc, cpu.generation, block->steps.data(), block->count, nullptr};
+  if (block)
+    cpu.jump_at(pc) = {pc, cpu.generation, block->steps.data(), block->count, block->code, block,
+                       {}};
   return block;
 }
 

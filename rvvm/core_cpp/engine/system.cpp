@@ -14,7 +14,7 @@ namespace {
 constexpr u64 turn_instructions =
     50'000;  // a fraction of a millisecond: timers and other harts wait no longer
 constexpr auto longest_sleep =
-    std::chrono::milliseconds(20);  // then poll: signals must get through
+    std::chrono::milliseconds(20);        // then poll: signals must get through
 constexpr unsigned longest_barren = 100;  // turns of nothing but traps, after which a run gives up
 
 bool overlap(u64 a, u64 a_size, u64 b, u64 b_size) { return a < b + b_size && b < a + a_size; }

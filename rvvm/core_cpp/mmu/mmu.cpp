@@ -28,11 +28,15 @@ void Mmu::refresh_pmp() {
 void Mmu::fence(const FenceScope& scope) { tlb.fence(scope); }
 
 Translation Mmu::look_up(u64 address, unsigned size, Access access, Mode mode, bool needs_execute) {
+  // HLV and HSV look from another mode, whose context is not at hand.
+  Context* context = mode == hart.mode ? exec : mode == data_mode(hart) ? data : nullptr;
   const Request request{.address = Gva{address},
                         .size = size,
                         .access = access,
                         .mode = mode,
-                        .needs_execute = needs_execute};
+                        .needs_execute = needs_execute,
+                        .tables = context ? &context->tables : nullptr,
+                        .guest_tables = context ? &context->guest_tables : nullptr};
   return translate(hart, bus, pmp, request);
 }
 
@@ -42,13 +46,14 @@ void Mmu::fill(u64 address, Access access, const Translation& t) {
   Ram* ram = bus.ram(t.physical);
   if (!ram) return;
   const u64 page = address & ~page_mask;
-  TlbEntry& e = data->data_at(address);
+  TlbEntry e = data->data_at(address);
   const u64 host = reinterpret_cast<u64>(ram->at(t.physical)) - address;
   if (e.host != host || (e.read != page && e.write != page)) e = {.host = host};
   if (access == Access::load)
     e.read = page;
   else if (!ram->flags(t.physical))
     e.write = page;
+  data->fill_data(address, e);
   data->note_span(address, t.span);
 }
 
@@ -219,7 +224,7 @@ bool Mmu::zero_block(u64 address, u64 size) {
 }
 
 std::optional<Hpa> Mmu::fetch(u64 address) {
-  FetchEntry& e = exec->fetch_at(address);
+  const FetchEntry& e = exec->fetch_at(address);
   if (e.page == (address & ~page_mask)) return Hpa{e.physical | (address & page_mask)};
   const Translation t = look_up(address, 2, Access::fetch, hart.mode, false);
   if (!t.ok) {
@@ -231,7 +236,7 @@ std::optional<Hpa> Mmu::fetch(u64 address) {
     return std::nullopt;
   }
   if (!uncached && pmp.uniform(t.physical)) {
-    e = {address & ~page_mask, t.physical.value & ~page_mask};
+    exec->fill_fetch(address, t.physical.value);
     exec->note_span(address, t.span);
   }
   return t.physical;

@@ -1,6 +1,7 @@
 #include "mmu/tlb.hpp"
 
 #include <algorithm>
+#include <bit>
 
 #include "hart/csr_rules.hpp"
 
@@ -32,19 +33,39 @@ void Context::note_span(u64 address, u64 span) {
   large_last = std::max(large_last, first + (span - 1));
 }
 
+void Context::fill_data(u64 address, const TlbEntry& entry) {
+  filled_ |= u64{1} << (address / page_size % entries / part);
+  data_at(address) = entry;
+}
+
+void Context::fill_fetch(u64 address, u64 physical) {
+  const u64 page = address / page_size;
+  code_pages_[page / 64 % 64] |= u64{1} << (page % 64);
+  fetch_at(address) = {address & ~page_mask, physical & ~page_mask};
+}
+
 void Context::clear() {
-  data.fill({});
+  for (; filled_; filled_ &= filled_ - 1)
+    std::fill_n(data.begin() + std::countr_zero(filled_) * part, part, TlbEntry{});
   fetch.fill({});
+  code_pages_.fill(0);
+  tables.clear();
+  guest_tables.clear();
   large_first = ~u64{0};
   large_last = 0;
 }
 
 // A fence on one address drops the leaf that maps it: all its pages, where the leaf is large.
-void Context::clear_page(u64 address) {
+bool Context::clear_page(u64 address) {
   const u64 page = address & ~page_mask;
-  if (page >= large_first && page <= large_last) return clear();
+  if (page >= large_first && page <= large_last) {
+    clear();
+    return true;
+  }
   data_at(page) = {};
   fetch_at(page) = {};
+  tables.forget(page);
+  return code_pages_[page / page_size / 64 % 64] >> (page / page_size % 64) & 1;
 }
 
 Tlb::Tlb() : contexts_(contexts) { clear(); }
@@ -70,11 +91,12 @@ void Tlb::fence(const FenceScope& scope) {
     if (c.key.virt() != scope.virt) continue;
     if (scope.virt && !scope.any_vmid && c.key.vmid() != scope.vmid) continue;
     if (!scope.any_asid && c.key.asid() != scope.asid) continue;
+    bool code = true;
     if (scope.any_address)
       c.clear();
     else
-      c.clear_page(scope.address);
-    c.generation = ++generation_;
+      code = c.clear_page(scope.address);
+    if (code) c.generation = ++generation_;
   }
 }
 

@@ -32,20 +32,53 @@ struct FetchEntry {
   u64 physical = 0;
 };
 
+// Last-level tables that walks have found: a walk that finds its table here reads one entry.
+class TableCache {
+ public:
+  void clear() { entries_.fill({}); }
+  // The level-0 table for an address, as that stage names it; 0 when unknown.
+  u64 find(u64 address) const {
+    const Entry& e = entries_[address / reach % entries_.size()];
+    return e.region == address / reach ? e.table : 0;
+  }
+  void forget(u64 address) { entries_[address / reach % entries_.size()] = {}; }
+  void note(u64 address, u64 table) {
+    entries_[address / reach % entries_.size()] = {address / reach, table};
+  }
+
+ private:
+  static constexpr u64 reach = 512 * page_size;
+  struct Entry {
+    u64 region = ~u64{0};
+    u64 table = 0;
+  };
+  std::array<Entry, 128> entries_;
+};
+
 struct Context {
-  static constexpr std::size_t entries = 1024, fetch_entries = 256;
+  static constexpr std::size_t entries = 4096, fetch_entries = 256;
   ContextKey key;
   u64 generation = 0;  // of the code reached through it; never used twice on a hart
   u64 used = 0;
   u64 large_first = ~u64{0}, large_last = 0;  // addresses under leaves larger than a page
+  TableCache tables, guest_tables;            // of the first stage, and of the G-stage
   std::array<TlbEntry, entries> data;
   std::array<FetchEntry, fetch_entries> fetch;
 
   TlbEntry& data_at(u64 address) { return data[address / page_size % entries]; }
   FetchEntry& fetch_at(u64 address) { return fetch[address / page_size % fetch_entries]; }
+  void fill_data(u64 address, const TlbEntry& entry);
+  void fill_fetch(u64 address, u64 physical);
   void note_span(u64 address, u64 span);
   void clear();
-  void clear_page(u64 address);
+  // Whether code was reached through this page: the ways to it are void then.
+  bool clear_page(u64 address);
+
+ private:
+  // What has been filled since the last clear(), so that little is cleared where little was used.
+  static constexpr std::size_t part = entries / 64;
+  u64 filled_ = 0;
+  std::array<u64, 64> code_pages_{};  // a bit for each page, by its number modulo 4096
 };
 
 // What a fence names; absent operands mean all.

@@ -29,7 +29,7 @@ class Walker {
   Translation run() {
     if (r.mode.virt) return two_stages();
     if (r.mode.privilege == Privilege::M) return finish(r.address.value, ~u64{0});
-    Physical tables{*this, "S"};
+    Physical tables{*this, "S", r.tables};
     const WalkResult w =
         walk(stage_of(h, h.csr.satp, menvcfg(h), false), r.address.value, rights(), tables);
     if (w.outcome != WalkOutcome::ok) return stage_fault(w);
@@ -41,6 +41,7 @@ class Walker {
   struct Physical {
     Walker& walker;
     const char* name;
+    TableCache* tables;
     bool read(u64 at, unsigned level, u64& pte) {
       return walker.read_entry(name, at, at, level, pte);
     }
@@ -50,6 +51,7 @@ class Walker {
   // Tables in guest physical memory: reached through the G-stage ("Two-Stage Address Translation").
   struct ThroughGuest {
     Walker& walker;
+    TableCache* tables;
     bool read(u64 at, unsigned level, u64& pte) {
       u64 physical;
       return walker.g_stage(Gpa{at}, Access::load, pte_read, physical) &&
@@ -66,7 +68,7 @@ class Walker {
   static constexpr u64 pte_read = 0x3000, pte_write = 0x3020, explicit_access = 0;
 
   Translation two_stages() {
-    ThroughGuest tables{*this};
+    ThroughGuest tables{*this, r.tables};
     const WalkResult w =
         walk(stage_of(h, h.csr.vsatp, henvcfg(h), false), r.address.value, rights(), tables);
     if (w.outcome != WalkOutcome::ok) return stage_fault(w);
@@ -79,7 +81,7 @@ class Walker {
   // G-stage permissions are checked as for U-mode; MXR is for explicit accesses ("Two-Stage Address
   // Translation"), HLVX too.
   bool g_stage(Gpa at, Access access, u64 pseudoinstruction, u64& physical) {
-    Physical tables{*this, "G"};
+    Physical tables{*this, "G", r.guest_tables};
     const bool implicit = pseudoinstruction != explicit_access;
     const Rights as_user{.access = access,
                          .user = true,

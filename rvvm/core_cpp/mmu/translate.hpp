@@ -26,6 +26,8 @@ struct Request {
   bool needs_execute = false;  // HLVX
   bool probe = false;          // no side effects: A and D stay as they are
   std::vector<WalkStep>* trace = nullptr;
+  TableCache* tables = nullptr;  // of the first stage, and of the G-stage; a trace wants none
+  TableCache* guest_tables = nullptr;
 };
 
 struct Translation {

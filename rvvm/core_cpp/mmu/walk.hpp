@@ -5,6 +5,7 @@
 #include "hart/mode.hpp"
 #include "mmu/access.hpp"
 #include "mmu/pte.hpp"
+#include "mmu/tlb.hpp"
 
 namespace rvvm {
 
@@ -63,16 +64,21 @@ struct WalkResult {
   const char* why = "";
 };
 
-// Memory: bool read(u64 table_address, unsigned level, u64& pte); bool update(u64 table_address,
-// u64 old, u64 pte).
+// Memory: bool read(u64 table_address, unsigned level, u64& pte);
+// bool update(u64 table_address, u64 old, u64 pte); TableCache* tables, or nullptr.
 template <class Memory>
 WalkResult walk(const Stage& stage, u64 address, const Rights& rights, Memory& memory) {
   const auto fault = [](const char* why) { return WalkResult{WalkOutcome::page_fault, 0, 0, why}; };
   if (stage.levels == 0) return {WalkOutcome::ok, address, ~u64{0}, "Bare"};
   if (!stage.canonical(address)) return fault("address is not canonical");
 
-  u64 table = stage.root;
-  for (int level = stage.levels - 1; level >= 0; --level) {
+  u64 table = memory.tables ? memory.tables->find(address) : 0;
+  int level = 0;
+  if (!table) {
+    table = stage.root;
+    level = stage.levels - 1;
+  }
+  for (; level >= 0; --level) {
     const u64 at = table + 8 * stage.index(address, level);
     Pte pte;
     if (!memory.read(at, level, pte.bits))
@@ -87,6 +93,7 @@ WalkResult walk(const Stage& stage, u64 address, const Rights& rights, Memory& m
       if (pte.bits & (Pte::D | Pte::A | Pte::U) || pte.pbmt() || pte.napot())
         return fault("D, A, U, PBMT or N in a pointer is reserved");
       table = pte.ppn() << 12;
+      if (level == 1 && memory.tables) memory.tables->note(address, table);
       continue;
     }
 

@@ -20,7 +20,20 @@ void collect_flags(Cpu& cpu) {
   cpu.mxcsr = cpu.clean_mxcsr;
 }
 
-u64 interpret_one(Cpu& cpu, const Step* step, u64 pc, i64 left) {
+// Where to go on after an instruction that did not simply lead to the next: translated code for the
+// pc, or nullptr for the run loop.
+const u8* next_code(Cpu& cpu) {
+  if (cpu.attention.load(std::memory_order_relaxed) || cpu.stopped_on_trap) return nullptr;
+  const u64 pc = cpu.hart.pc;
+  const JumpEntry& e = cpu.jump_at(pc);
+  if (e.pc != pc || e.generation != cpu.generation || cpu.left < CodeCache::max_block)
+    return nullptr;
+  cpu.pc_page = pc & ~page_mask;
+  return e.code;
+}
+
+// Interprets the instruction at pc; `left` is the budget behind it.
+Interpreted interpret_one(Cpu& cpu, const Step* step, u64 pc, i64 left) {
   collect_flags(cpu);
   const u64 generation = cpu.generation;
   cpu.trapped = false;
@@ -33,8 +46,9 @@ u64 interpret_one(Cpu& cpu, const Step* step, u64 pc, i64 left) {
   Interpreter::execute(cpu, cpu.single, 0);
   cpu.limit += left;
   cpu.left += left;
-  return !cpu.trapped && cpu.hart.pc == pc + step->insn.length && cpu.generation == generation &&
-         !cpu.attention.load(std::memory_order_relaxed);
+  const bool plain = !cpu.trapped && cpu.hart.pc == pc + step->insn.length &&
+                     cpu.generation == generation && !cpu.attention.load(std::memory_order_relaxed);
+  return {plain, plain ? nullptr : next_code(cpu)};
 }
 
 }  // namespace
@@ -58,34 +72,32 @@ void Jit::forget() {
   full_ = false;
 }
 
-// The code of the block at the hart's pc, made when it is hot.
-const u8* Jit::code_for(Cpu& cpu) {
+// The block's code, made when it is hot.
+const u8* Jit::code_for(Cpu& cpu, const Block& block) {
+  if (block.code || ++block.heat < options_.hot) return block.code;
   const auto at = cpu.mmu.fetch(cpu.hart.pc);
-  const Block* block = at ? cpu.code.find(*at) : nullptr;
-  if (!block) return nullptr;
-  PageTranslations& page = cpu.code.translations(*at);
-  const u16 offset = at->value & page_mask;
-  if (const auto known = page.entries.find(offset); known != page.entries.end())
-    return known->second;
-  if (++block->heat < options_.hot) return nullptr;
+  if (!at) return nullptr;
   if (buffer_.write_end() - emitter_.at() < static_cast<std::ptrdiff_t>(unit_bytes)) {
     full_ = true;
     return nullptr;
   }
   const u8* before = emitter_.at();
+  const Hpa page{at->value & ~page_mask};
   Translator translator{emitter_, layout_, host_, thunks_, options_};
-  const u8* bytes = cpu.mmu.bus.host(Hpa{at->value & ~page_mask}, page_size);
-  const u8* code = translator.translate(bytes, offset, cpu.hart.extensions, page);
+  translator.translate(cpu.mmu.bus.host(page, page_size), at->value & page_mask,
+                       cpu.hart.extensions, cpu.code.translations(page));
   cpu.code.cover(*at, translator.bytes_covered());
+  for (const auto& entry : translator.entries())
+    cpu.code.translated(Hpa{page.value + entry.offset}, entry.code);
   ++stats_.units;
   stats_.instructions += translator.instructions();
   stats_.bytes += emitter_.at() - before;
-  return code;
+  return block.code;
 }
 
 void Jit::run_entry(Cpu& cpu, JumpEntry& entry, i64 left) {
   if (!prepared_) prepare(cpu);
-  if (!entry.code) entry.code = code_for(cpu);
+  if (!entry.code) entry.code = code_for(cpu, *entry.block);
   // A unit wants the budget of its longest path before it starts.
   if (!entry.code ||
       left < CodeCache::max_block) {  // one block by the interpreter, and back: no budget behind it

@@ -26,7 +26,7 @@ class Jit final : public Interpreter {
 
  private:
   void run_entry(Cpu& cpu, JumpEntry& entry, i64 left) override;
-  const u8* code_for(Cpu& cpu);
+  const u8* code_for(Cpu& cpu, const Block& block);
   void prepare(const Cpu& cpu);
 
   Options options_;

@@ -56,11 +56,17 @@ void emit_interpret(Emitter& e, const Layout& layout, InterpretOne interpret_one
   e.alu(Alu::add, rsp, 8);
   e.ldmxcsr(layout.cpu_field(layout.clean_mxcsr));
   e.test32(rax, rax);
-  u8* stop = e.jcc(Cond::e);
+  u8* elsewhere = e.jcc(Cond::e);
   reload(e, layout);
   e.ret();
-  e.link_here(stop);
+  e.link_here(elsewhere);
   e.alu(Alu::add, rsp, 8);  // the return address into the code
+  e.test(rdx, rdx);
+  u8* stop = e.jcc(Cond::e);
+  e.mov(left_reg, layout.cpu_field(layout.left));
+  reload(e, layout);
+  e.jmp(rdx);
+  e.link_here(stop);
   emit_return(e);
 }
 

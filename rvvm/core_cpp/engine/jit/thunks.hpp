@@ -5,10 +5,12 @@
 
 namespace rvvm::jit {
 
-// Interprets the instruction at pc; `left` is the budget behind it. True when the code may go on
-// with the next instruction; otherwise the hart's pc and cpu.left say where and with what budget to
-// go on.
-using InterpretOne = u64 (*)(Cpu& cpu, const Step* step, u64 pc, i64 left);
+// What became of an instruction that its handler has interpreted. In rax and rdx.
+struct Interpreted {
+  u64 plain;       // it led to the next one: the code goes on
+  const u8* code;  // else where to go on, with what budget cpu.left says; nullptr: in the run loop
+};
+using InterpretOne = Interpreted (*)(Cpu& cpu, const Step* step, u64 pc, i64 left);
 
 struct Thunks {
   void (*enter)(Cpu& cpu, const u8* code, i64 left);

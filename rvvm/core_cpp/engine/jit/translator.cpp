@@ -140,7 +140,7 @@ void Translator::go(i64 offset) {
 
 // The jump cache, as Cpu::jump_at() reads it: pc in rax.
 void Translator::go_elsewhere() {
-  static_assert(sizeof(JumpEntry) == 40);
+  static_assert(sizeof(JumpEntry) == 64);
   std::vector<u8*> unknown;
   if (options.chain) {
     e.mov(rcx, rax);
@@ -149,8 +149,8 @@ void Translator::go_elsewhere() {
     e.shift(Shift::shr, rdx, 13);
     e.alu(Alu::xor_, rcx, rdx);
     e.alu32(Alu::and_, rcx, Cpu::jumps - 1);
-    e.lea(rcx, {rcx, 0, rcx, 2});                 // times 5
-    e.lea(rcx, {cpu_reg, layout.jumps, rcx, 3});  // times 8
+    e.shift(Shift::shl, rcx, 6);
+    e.lea(rcx, {cpu_reg, layout.jumps, rcx, 0});
     e.alu(Alu::cmp, rax, Mem{rcx, offsetof(JumpEntry, pc)});
     unknown.push_back(e.jcc(Cond::ne));
     e.mov(rdx, {rcx, offsetof(JumpEntry, generation)});
@@ -203,6 +203,7 @@ const u8* Translator::translate(const u8* bytes, u16 offset, const ExtSet& exten
   exits_.clear();
   leaves_.clear();
   inner_.clear();
+  entries_.clear();
   done_ = 0;
   page.steps.push_back(std::make_unique<Step[]>(unit_.size()));
   Step* steps = page.steps.back().get();
@@ -220,8 +221,8 @@ const u8* Translator::translate(const u8* bytes, u16 offset, const ExtSet& exten
   for (const Inner& jump : inner_) e.link(jump.jump, unit_[jump.place].code);
   emit_cold(page);
   for (const Place& p : unit_) {
-    if (!p.code) continue;
-    if (!page.entries.try_emplace(p.offset, p.code).second) continue;
+    if (!p.code || page.entries.contains(p.offset)) continue;
+    entries_.push_back({p.offset, p.code});
     auto [first, behind] = page.waiting.equal_range(p.offset);
     for (auto it = first; it != behind; ++it) e.link(it->second, p.code);
     page.waiting.erase(first, behind);

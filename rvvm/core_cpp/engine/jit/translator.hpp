@@ -18,10 +18,14 @@ class Translator {
              const Options& options)
       : e{e}, layout{layout}, thunks{thunks}, options{options}, lifter{e, layout, host} {}
 
-  // The unit at `offset` of the page at `bytes`; entries and waiting jumps go to `page`. Its
-  // instructions are read() afterwards.
+  // The unit at `offset` of the page at `bytes`; jumps that wait for code go to `page`.
   const u8* translate(const u8* bytes, u16 offset, const ExtSet& extensions,
                       PageTranslations& page);
+  struct Entry {
+    u16 offset;
+    const u8* code;
+  };
+  const std::vector<Entry>& entries() const { return entries_; }  // new ones
   unsigned instructions() const { return static_cast<unsigned>(unit_.size()); }
   u16 bytes_covered() const { return static_cast<u16>(end_ - unit_.front().offset); }
 
@@ -72,6 +76,7 @@ class Translator {
   std::vector<ColdStub> cold_;
   std::vector<Exit> exits_, leaves_;
   std::vector<Inner> inner_;
+  std::vector<Entry> entries_;
   const Step* steps_ = nullptr;
 };
 

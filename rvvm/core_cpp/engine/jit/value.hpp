@@ -126,7 +126,8 @@ inline Value operator~(Value a) {
 UNARY(sext8)
 UNARY(sext16)
 UNARY(sext32)
-UNARY(zext8) UNARY(zext16) UNARY(zext32) UNARY(clz) UNARY(ctz) UNARY(cpop) UNARY(rev8) UNARY(orc_b)
+UNARY(zext8)
+UNARY(zext16) UNARY(zext32) UNARY(clz) UNARY(ctz) UNARY(cpop) UNARY(rev8) UNARY(orc_b)
 #undef UNARY
 
 #define BINARY(name)                                                                \
