@@ -111,7 +111,7 @@ void Lifter::require_nearest(const Insn& i, bool exact) {
   if (i.rm == fp::DYN) {
     e.test8(layout.cpu_field(layout.fcsr), 0xe0);  // frm
     miss_if(Cond::ne);
-  } else if (i.rm != fp::RNE && !exact) {
+  } else if (fp::reserved(i.rm) || (i.rm != fp::RNE && !exact)) {
     supported_ = false;
   }
 }
