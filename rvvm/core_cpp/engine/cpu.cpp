@@ -43,6 +43,9 @@ bool Cpu::nearer_deadline() const {
 void Cpu::code_changed() {
   mmu.tlb.renew_generations();
   generation = mmu.exec->generation;
+  // Who is in a block that has just been written to leaves it, at the same instruction on every
+  // engine.
+  attention.store(true, std::memory_order_relaxed);
 }
 
 void Cpu::enter_trap(const Trap& trap) {
