@@ -129,8 +129,8 @@ class System:
 
         The rest is for the translating engine: whether jumps lead straight to translated code, how
         many instructions a unit may have (1 to 64), the time a block comes up at which it is
-        translated, bytes of memory for code. ValueError for what
-        is not known, or not to be had on this host.
+        translated, bytes of memory for code. ValueError for what is not known, or not to be had on
+        this host.
         """
     @property
     def harts(self) -> list[Hart]: ...

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from asm import REGISTERS, Program, assemble
 from privileged.manual import ADDRESS, FS, HS, MPP, MPRV, MPV, ONES, PPN, VS, M, Mode
@@ -35,6 +35,9 @@ VS_VECTOR = RAM + 0x1_2000
 DATA = RAM + 0x10_0000
 POOL = RAM + 0x80_0000  # page tables are taken from here on
 NOWHERE = 0x4000_0000  # no RAM, no device: every access is an access fault
+
+#: what engine benches are made with, where they do not say; the fixture `accel` changes it
+ENGINE: dict[str, Any] = {}
 
 _SPIN = 0x0000_006F  # j . : a hart that trapped stays where the trap took it
 
@@ -61,11 +64,15 @@ class Bench:
     """A machine of one hart; memory and CSRs are reached directly, code runs in any mode."""
 
     def __init__(
-        self, without: Iterable[str] = (), ram: int = RAM_SIZE, clock: str = "instructions"
+        self,
+        without: Iterable[str] = (),
+        ram: int = RAM_SIZE,
+        clock: str = "instructions",
+        engine: dict[str, Any] | None = None,
     ):
         dropped = set(without)
         self.extensions = [name for name in EXTENSIONS if name not in dropped]
-        self.system = _core.System(clock=clock)
+        self.system = _core.System(clock=clock, **(ENGINE if engine is None else engine))
         self.system.add_ram(RAM, ram)
         self.hart = self.system.add_hart(0, self.extensions, CODE)
         self._pool = POOL
