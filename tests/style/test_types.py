@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from style.tree import ROOT, run
 
-ALLOWED = ROOT / "tests/style/stubtest.txt"
+# What pybind11 gives its classes and no stub can say: a metaclass, and an __init__ that refuses.
+PYBIND11 = r"rvvm\._core\.(Exit|Hart|Step|System|Translation)(\.__init__)?"
 
 
 def test_package_is_typed() -> None:
     run(sys.executable, "-m", "mypy")
 
 
-def test_stub_agrees_with_the_core() -> None:
-    options = ["--concise", "--mypy-config-file", "pyproject.toml", "--allowlist", str(ALLOWED)]
-    run(sys.executable, "-m", "mypy.stubtest", "rvvm._core", *options)
+def test_stub_agrees_with_the_core(tmp_path: Path) -> None:
+    allowed = tmp_path / "allowed"
+    allowed.write_text(PYBIND11)
+    run(
+        sys.executable,
+        "-m",
+        "mypy.stubtest",
+        "--concise",
+        "--mypy-config-file",
+        str(ROOT / "pyproject.toml"),
+        "--allowlist",
+        str(allowed),
+        "rvvm._core",
+    )
