@@ -29,6 +29,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.stash[left_out] = len(long)
 
 
+@pytest.fixture(params=["interp", "jit"])
+def accel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Benches have this engine; the translating one takes up a block when it first comes."""
+    monkeypatch.setattr("privileged.bench.ENGINE", {"accel": request.param, "hot": 1})
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config

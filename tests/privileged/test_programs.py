@@ -6,9 +6,13 @@ Every handler appends (mode, cause) to a log to which s11 points; all code here 
 
 from __future__ import annotations
 
+import pytest
+
 from privileged.bench import CODE, DATA, POOL, RAM, RAM_SIZE, Bench
 from privileged.manual import ONES, STCE, U_ALL, VS, M, flags
 from privileged.pages import Table
+
+pytestmark = pytest.mark.usefixtures("accel")
 
 LOG = DATA + 0x8_0000
 END = "end: j end"

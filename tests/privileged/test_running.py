@@ -14,6 +14,8 @@ from privileged.bench import CODE, DATA, HS_VECTOR, RAM, RAM_SIZE, VS_VECTOR, Be
 from privileged.manual import HS, ONES, STCE, U_ALL, VS, M, Mode, U, flags
 from privileged.pages import Table
 
+pytestmark = pytest.mark.usefixtures("accel")
+
 VA = 0x10_0000_0000
 
 
@@ -264,7 +266,7 @@ def test_wfi_with_another_timer_long_due(clock: str, past: str) -> None:
     bench.set(menvcfg=ONES, henvcfg=ONES, stimecmp=ONES, vstimecmp=ONES, mstatus=8)
     bench.load("wfi; end: j end", CODE)
     bench.enter(M, CODE)
-    soon = bench.system.time + 100_000  # 10 ms of the timebase
+    soon = bench.system.time + 1_000_000  # 0.1 s of the timebase
     if past == "mtimecmp":
         bench.hart.set_timer(0)
         bench.set(mie=0x20, stimecmp=soon)

@@ -17,6 +17,8 @@ from semantics.integer_programs import compressed_rows, field_value, letters, sc
 from semantics.integer_reference import ONES, placed
 from semantics.test_code import MIXTURE, in_blocks, in_steps, same
 
+pytestmark = pytest.mark.usefixtures("accel")
+
 SLOTS = 400  # of four bytes: an instruction, or a compressed one and a c.nop
 DATA_POINTER, CODE_POINTER = 31, 30  # nothing else writes them
 MIDDLE = CODE + 2 * SLOTS

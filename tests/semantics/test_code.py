@@ -15,6 +15,8 @@ from privileged.bench import CODE, RAM, Bench
 from privileged.manual import FS, HS, S_ALL
 from privileged.pages import Table
 
+pytestmark = pytest.mark.usefixtures("accel")
+
 PAGE = 0x1000
 OLD, NEW = 1, 16  # what the function adds to a0 before and after the change
 RETURN = asm("ret")

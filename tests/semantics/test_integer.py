@@ -8,6 +8,7 @@ from random import Random
 
 import pytest
 
+from privileged import bench
 from privileged.bench import EXTENSIONS
 from rvvm import _core
 from semantics.integer_programs import (
@@ -35,6 +36,8 @@ from semantics.integer_reference import (
     Memory,
 )
 
+pytestmark = pytest.mark.usefixtures("accel")
+
 ROWS = integer_rows()
 COMPRESSED = compressed_rows()
 JUMPS = [name for name in ROWS if jumps(name)]
@@ -43,7 +46,7 @@ TRIES = 250
 
 
 def machine(memory: dict[int, bytes], registers: list[int]) -> tuple[_core.System, _core.Hart]:
-    system = _core.System(clock="instructions")
+    system = _core.System(clock="instructions", **bench.ENGINE)
     hart = system.add_hart(0, EXTENSIONS, RAM)
     for base, data in memory.items():
         system.add_ram(base, len(data))
