@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -18,7 +18,22 @@ from engines.jit_programs import (
     register_values,
 )
 from privileged.bench import RAM, Bench, permissive
-from privileged.manual import FS, HS, ONES, PTE_A, PTE_D, S_ALL, U_ALL, VS, VU, M, Mode, U, bits
+from privileged.manual import (
+    ADDRESS,
+    FS,
+    HS,
+    ONES,
+    PTE_A,
+    PTE_D,
+    S_ALL,
+    U_ALL,
+    VS,
+    VU,
+    M,
+    Mode,
+    U,
+    bits,
+)
 from privileged.pages import SV39, Table
 
 RAM_SIZE = 1 << 20
@@ -30,6 +45,8 @@ PROGRAM = RAM + 0x1000  # the program starts somewhere in the first of its pages
 DATA = RAM + 0x2_1000  # in the middle of four pages, behind which nothing is mapped
 SEEN = RAM, 0x3_0000  # what is compared: all but page tables
 VIRTUAL = 0x10_0000_0000  # RAM, where there is paging
+ALIAS = 1 << 30  # further on the program is mapped again
+DEVICE = 0x1000_0000
 FETCH_FAULTS = bits(0, 1, 12, 20)
 TICK = 100  # instructions
 
@@ -49,7 +66,8 @@ HANDLER = """
         {x}ret
     lost: csrw  {x}epc, x30
         {x}ret
-    interrupt: csrr x29, time
+    interrupt: {lower}
+        csrr  x29, time
         addi  x29, x29, {period}
         csrw  {timer}, x29
         {x}ret
@@ -64,19 +82,25 @@ class World:
     delegated: bool = False
     paged: bool = False
     interrupts: bool = False
+    devices: bool = False
+    harts: int = 1
     without: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        flags = ("delegated", "paged", "interrupts")
+        flags = ("delegated", "paged", "interrupts", "devices")
         said = [name for name in flags if getattr(self, name)]
+        said += [f"{self.harts} harts"] * (self.harts > 1)
         return " ".join([str(self.mode), *said, *(f"without {name}" for name in self.without)])
 
 
 WORLDS = [
     World(M),
     World(M, interrupts=True),
+    World(M, interrupts=True, devices=True),
     World(M, without=("c", "zcb", "zcmop")),
     World(M, without=("d", "zfh", "zfa")),
+    World(M, harts=2),
+    World(HS, paged=True, interrupts=True, harts=3),
     World(HS, paged=True),
     World(HS, paged=True, delegated=True, interrupts=True),
     World(U, paged=True, delegated=True),
@@ -136,9 +160,23 @@ class Runner:
         self.entry = PROGRAM + case.start + self.to_virtual
         self.status = FS(chance.choice([3, 3, 3, 3, 2, 1, 0]))
         self._memory(chance)
+        self.written: list[tuple[int, ...]] = []
+        self.bench.system.add_device("lines", DEVICE, PAGE, self._read, self._write)
         self._paging(chance)
-        self._csrs(chance)
+        first = self.bench.hart
+        for number in range(1, self.world.harts):
+            hart = self.bench.system.add_hart(number, self.bench.extensions, self.entry)
+            for csr in ("pmpaddr0", "pmpcfg0", "mstateen0", "satp", "vsatp", "hgatp"):
+                hart.set_csr(ADDRESS[csr], first.csr(ADDRESS[csr]))
+        for _ in self.each():
+            self._csrs(chance)
         self.restart(chance)
+
+    def each(self) -> Iterator[Bench]:
+        """The bench, looking at each hart in turn."""
+        for hart in reversed(self.bench.system.harts):
+            self.bench.hart = hart
+            yield self.bench
 
     def _memory(self, chance: Random) -> None:
         odd = self.case.start % 4
@@ -146,16 +184,25 @@ class Runner:
         for mode, at in HANDLERS.items():
             letter, timer = timers[mode]
             period = chance.choice([1, 2, 3, 7])
-            source = HANDLER.format(
-                x=letter, lost=FETCH_FAULTS, odd=odd, period=period, timer=timer
-            )
-            self.bench.load(source, at)
+            lower = f"lui x29, {DEVICE >> 12}; sw x0, 0(x29)" if mode == M else ""
+            values = {"lost": FETCH_FAULTS, "odd": odd, "period": period, "timer": timer}
+            self.bench.load(HANDLER.format(x=letter, lower=lower, **values), at)
         self.bench.load("spin: j spin", HANDLERS[M] + 0x800)
         self.bench.system.write(PROGRAM + self.case.start, b"".join(self.case.slots))
         end = PROGRAM + self.case.start + 4 * len(self.case.slots)
         back = -4 * len(self.case.slots)
         self.bench.load(f"j {end + back}", end)
         self.bench.system.write(DATA - PAGE, data(chance, 3 * PAGE))
+
+    def _read(self, offset: int, width: int) -> int:
+        self.written.append((offset, width))
+        return len(self.written) << 56 | offset
+
+    def _write(self, offset: int, width: int, value: int) -> None:
+        """Lines that rise and fall within the run, at this very store."""
+        self.written.append((offset, width, value))
+        for line in (3, 7, 9, 11):
+            self.bench.hart.set_interrupt(line, bool(offset and value >> line & 1))
 
     def _paging(self, chance: Random) -> None:
         if not self.world.paged:
@@ -169,6 +216,7 @@ class Runner:
         for page in pages:
             lost = spoilt if page == DATA + PAGE else 0
             table.map(page + self.to_virtual, page, leaf & ~lost)
+            table.map(page + self.to_virtual + ALIAS, page, leaf & ~lost)
         for at in HANDLERS.values():
             table.map(at + self.to_virtual, at, S_ALL)
         if not mode.virtual:
@@ -198,6 +246,10 @@ class Runner:
 
     def restart(self, chance: Random) -> None:
         """From the start of the program again, with other operands."""
+        for _ in self.each():
+            self._restart(chance)
+
+    def _restart(self, chance: Random) -> None:
         bench, hart = self.bench, self.bench.hart
         integers, floats = register_values(chance)
         for number in range(32):
@@ -205,9 +257,11 @@ class Runner:
             if "d" in bench.extensions:
                 hart.set_f(number, floats[number])
         bench.enter(M)
-        hart.set_x(DATA_POINTER, DATA + self.to_virtual + chance.choice([0, 0, 0, 1, 4, -8, 2000]))
-        middle = self.entry + 4 * (len(self.case.slots) // 2)
-        hart.set_x(CODE_POINTER, middle)
+        near = chance.choice([0, 0, 0, 1, 4, -8, 2000])
+        device = self.world.devices and chance.random() < 0.5
+        hart.set_x(DATA_POINTER, DEVICE + 2048 if device else DATA + self.to_virtual + near)
+        alias = ALIAS * (self.world.paged and chance.random() < 0.5)
+        hart.set_x(CODE_POINTER, self.entry + 4 * (len(self.case.slots) // 2) + alias)
         bench.set(mstatus=self.status, fcsr=chance.choice([0, 0, 0, 0x1F, 0x21, 0x80]))
         bench.set(vsstatus=self.status | 2 * self.world.interrupts)
         if self.world.interrupts:
@@ -216,8 +270,11 @@ class Runner:
 
     def state(self) -> dict[str, Any]:
         bench = self.bench
-        found = {"traps": bench.hart.traps, "instret": bench.hart.instret, **bench.hart.registers()}
-        return found | {"memory": bench.system.read(*SEEN), "time": bench.system.time}
+        found: dict[str, Any] = {"time": bench.system.time, "device": dict(enumerate(self.written))}
+        for hart in bench.system.harts:
+            mine = {"traps": hart.traps, "instret": hart.instret, **hart.registers()}
+            found |= {f"hart {hart.index} {name}": value for name, value in mine.items()}
+        return found | {"memory": bench.system.read(*SEEN)}
 
 
 def difference(one: dict[str, Any], other: dict[str, Any]) -> str:
@@ -228,8 +285,8 @@ def difference(one: dict[str, Any], other: dict[str, Any]) -> str:
         if mine == its:
             continue
         if isinstance(mine, dict):
-            keys = [key for key in mine if mine[key] != its.get(key)]
-            mine, its = {k: mine[k] for k in keys}, {k: its.get(k) for k in keys}
+            keys = [key for key in mine | its if mine.get(key) != its.get(key)]
+            mine, its = {k: mine.get(k) for k in keys}, {k: its.get(k) for k in keys}
         elif isinstance(mine, bytes):
             places = [at for at in range(len(mine)) if mine[at] != its[at]][:8]
             mine = {hex(SEEN[0] + at): mine[at] for at in places}

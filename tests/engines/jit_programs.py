@@ -29,8 +29,8 @@ ILLEGAL = [bytes(4), b"\xff" * 4, b"\x9f\0\0\0"]
 
 #: they leave the mode without a trap, or wait
 LEFT_OUT = {"mret", "sret", "wfi", "wrs_nto", "wrs_sto"}
-CSRS = """fflags frm fcsr fflags frm fcsr instret minstret cycle time mscratch sscratch sstatus
-    mhpmcounter3 mepc mcause scause sepc vsscratch"""
+CSRS = """fflags frm fcsr fflags frm fcsr instret minstret cycle time mscratch sstatus mstatus
+    mhpmcounter3 mepc mcause scause sepc sscratch vsscratch"""
 
 
 @cache
