@@ -122,6 +122,13 @@ template <Depth D> class InterpreterModel {
 
   // ---- Atomics: harts take turns, so a plain read and write is atomic
   template <class T, class Combine> void amo(unsigned rd, U address, Combine combine) {
+    if constexpr (quick) {
+      T* operand = reinterpret_cast<T*>(cpu_.mmu.template try_operand<sizeof(T)>(address));
+      if (!operand) return miss();
+      const U old = static_cast<U>(static_cast<i64>(*operand));
+      *operand = static_cast<T>(combine(old));
+      return x(rd, old);
+    }
     T* operand = atomic<T>(address, Access::store);
     if (!operand) return fault();
     const U old = static_cast<U>(static_cast<i64>(*operand));

@@ -49,6 +49,14 @@ class Mmu {
     return true;
   }
 
+  // Host memory to load from and store to, nullptr when it is not at hand.
+  template <unsigned size> u8* try_operand(u64 address) const {
+    const TlbEntry& e = data->data_at(address);
+    if (e.write != (address & ~(page_mask & ~u64{size - 1}))) [[unlikely]]
+      return nullptr;
+    return reinterpret_cast<u8*>(e.host + address);
+  }
+
   // In any way; false when the access traps, and then `trap` says how. A load leaves its value in
   // `loaded`, so that no caller's local has an address.
   bool load_slow(u64 address, unsigned size);

@@ -11,7 +11,7 @@ bool fits(u64 value) {
 bool small_constant(const Arena& arena, i16 id) {
   return is_constant(arena, id) && fits(arena[id].imm);
 }
-bool is_leaf(const Arena& arena, i16 id) { return arena[id].kind <= Kind::pc; }
+bool is_leaf(const Arena& arena, i16 id) { return is_leaf(arena[id].kind); }
 
 constexpr Scratch bit_of(Reg r) { return r <= rdx ? 1 << r : 0; }
 
@@ -64,8 +64,7 @@ bool ExpressionEmitter::safe_in_place(const Arena& arena, i16 id, unsigned rd) c
     case Kind::divu:
     case Kind::rem:
     case Kind::remu: return true;
-    default:
-      return n.kind <= Kind::pc || (safe_in_place(arena, n.a, rd) && !mentions(arena, n.b, rd));
+    default: return is_leaf(n.kind) || (safe_in_place(arena, n.a, rd) && !mentions(arena, n.b, rd));
   }
 }
 
@@ -81,6 +80,7 @@ bool ExpressionEmitter::leaf(const Arena& arena, i16 id, Reg d) {
         e.mov(d, layout.x_at(n.reg));
       return true;
     case Kind::f: e.mov(d, layout.f_at(n.reg)); return true;
+    case Kind::host: e.mov(d, static_cast<Reg>(n.reg)); return true;
     case Kind::pc:
       e.mov(d, layout.cpu_field(layout.pc_page));
       if (n.imm && !fits(n.imm)) return false;
@@ -99,7 +99,7 @@ bool ExpressionEmitter::anywhere(const Arena& arena, i16 id, Reg d, Scratch free
 bool ExpressionEmitter::into(const Arena& arena, i16 id, Reg d, Scratch free) {
   const Node& n = arena[id];
   free &= ~bit_of(d);
-  if (n.kind <= Kind::pc) return leaf(arena, id, d);
+  if (is_leaf(n.kind)) return leaf(arena, id, d);
   if (n.kind <= Kind::orc_b) return unary_op(arena, n, d, free);
   if (n.kind == Kind::select) return choose(arena, n, d, free);
   return binary_op(arena, n, d, free);
@@ -186,6 +186,11 @@ bool ExpressionEmitter::alu(const Arena& arena, const Node& n, Alu op, Reg d, Sc
       e.lea(d, {s, imm});
     else
       e.alu(Alu::add, d, imm);
+    return true;
+  }
+  if (arena[n.a].kind == Kind::host && op != Alu::sub) {  // it stays where it is
+    if (!into(arena, n.b, d, free)) return false;
+    e.alu(op, d, static_cast<Reg>(arena[n.a].reg));
     return true;
   }
   if (!into(arena, n.a, d, free)) return false;
@@ -327,7 +332,8 @@ bool ExpressionEmitter::condition(const Arena& arena, i16 id, Cond& holds) {
 
 bool ExpressionEmitter::choose(const Arena& arena, const Node& n, Reg d, Scratch free) {
   // Operands first, then the flags: moves and cmov leave flags alone.
-  if (!is_leaf(arena, n.a) || !is_leaf(arena, n.b)) return false;
+  if ((free | bit_of(d)) != scratch_all || !is_leaf(arena, n.a) || !is_leaf(arena, n.b))
+    return false;
   Cond holds;
   if (!compare(arena, arena[n.c], free | bit_of(d), holds)) return false;
   // A constant zero must not be made by xor here: it would change the flags.

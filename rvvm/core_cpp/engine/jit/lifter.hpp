@@ -51,6 +51,17 @@ class Lifter {
   template <class T> void load_f(unsigned rd, U address) { load_float(rd, address, width_of<T>()); }
   template <class T> void store(U address, U value) { store_any(address, value, width_of<T>()); }
 
+  // Harts take turns, so a load and a store are atomic. rax keeps the operand's place, rdx the old
+  // value.
+  template <class T, class Combine> void amo(unsigned rd, U address, Combine combine) {
+    supported_ &= translate_address(address, width_of<T>(), layout.tlb_write);
+    e.load(rdx, {rax}, width_of<T>(), true);
+    const U result = combine(U(arena_, {Kind::host, rdx}));
+    supported_ &= expression.into(arena_, result.id(arena_), rcx, 0);
+    e.store({rax}, rcx, width_of<T>());
+    put_integer(rd, rdx);
+  }
+
   // ---- Floating point
   template <class Tag> void fp(const Insn& i) { supported_ &= Lower<Tag>::emit(*this, i); }
 

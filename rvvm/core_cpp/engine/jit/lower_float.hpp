@@ -122,37 +122,58 @@ template <class F> struct Lifter::Lower<fp::Sgnj<F>> : LowerSign<F, SignOf::seco
 template <class F> struct Lifter::Lower<fp::SgnjN<F>> : LowerSign<F, SignOf::negated> {};
 template <class F> struct Lifter::Lower<fp::SgnjX<F>> : LowerSign<F, SignOf::product> {};
 
+// The host converts signed integers; an unsigned word is one of 64 bits, an unsigned doubleword is
+// when its sign bit is clear.
 template <class F, class T> struct Lifter::Lower<fp::FromInteger<F, T>> {
   static bool emit(Lifter& m, const Insn& i) {
-    if constexpr (!has_host_type<F> || std::is_unsigned_v<T>) return false;
-    constexpr bool exact = is_wide<F> && sizeof(T) == 4;
-    m.require_nearest(i, exact);
-    if (i.rs1) {
-      Reg s = rax;
-      if (!pinned(i.rs1, s)) m.e.mov(rax, m.layout.x_at(i.rs1));
-      m.e.cvt_from_int(xmm0, s, is_wide<F>, sizeof(T) == 8);
-    } else {
+    if constexpr (!has_host_type<F>) return false;
+    constexpr bool word = sizeof(T) == 4, is_unsigned = std::is_unsigned_v<T>;
+    m.require_nearest(i, is_wide<F> && word);
+    Reg s = rax;
+    if (!i.rs1)
       m.e.mov_imm(rax, 0);
-      m.e.cvt_from_int(xmm0, rax, is_wide<F>, true);
+    else if (!pinned(i.rs1, s))
+      m.e.mov(rax, m.layout.x_at(i.rs1));
+    if (word && is_unsigned) {
+      m.e.extend(rax, s, Width::b4, false);
+      s = rax;
+    } else if (is_unsigned) {
+      m.e.test(s, s);
+      m.miss_if(Cond::s);
     }
+    m.e.cvt_from_int(xmm0, s, is_wide<F>, !word || is_unsigned);
     m.put_float(i.rd, xmm0, is_wide<F>);
     return true;
   }
 };
 
-// Towards zero, as C converts. The host's "integer indefinite" may be a true result or an invalid
-// one.
+// Towards zero, as C converts. What does not fit is invalid, and the handler's. For signed integers
+// the host says so, by its "integer indefinite"; unsigned ones are converted as longer signed ones,
+// and must be seen to fit before, because the host would call some of them inexact instead. The
+// bits of positive numbers are in the numbers' order, and all others are above them.
 template <class F, class T> struct Lifter::Lower<fp::ToInteger<F, T>> {
+  static constexpr bool word = sizeof(T) == 4, is_unsigned = std::is_unsigned_v<T>;
+  static constexpr bool as_long = !word || is_unsigned;
+  static constexpr u64 limit = word ? (is_wide<F> ? 0x41f0'0000'0000'0000 : 0x4f80'0000)   // 2^32
+                                    : (is_wide<F> ? 0x43e0'0000'0000'0000 : 0x5f00'0000);  // 2^63
+
   static bool emit(Lifter& m, const Insn& i) {
-    if constexpr (!has_host_type<F> || std::is_unsigned_v<T>) return false;
+    if constexpr (!has_host_type<F>) return false;
     if (i.rm != fp::RTZ) return false;
-    constexpr bool is_long = sizeof(T) == 8;
     require_operands<F>(m, {i.rs1});
-    m.e.cvtt_to_int(rax, m.layout.f_at(i.rs1), is_wide<F>, is_long);
-    m.e.mov_imm(rcx, is_long ? u64{1} << 63 : u64{1} << 31);
-    m.e.alu(Alu::cmp, rax, rcx);
-    m.miss_if(Cond::e);
-    if (!is_long) m.e.extend(rax, rax, Width::b4, true);
+    if (is_unsigned) {
+      m.e.load(rax, m.layout.f_at(i.rs1), is_wide<F> ? Width::b8 : Width::b4, false);
+      m.e.mov_imm(rcx, limit);
+      m.e.alu(Alu::cmp, rax, rcx);
+      m.miss_if(Cond::ae);
+    }
+    m.e.cvtt_to_int(rax, m.layout.f_at(i.rs1), is_wide<F>, as_long);
+    if (!is_unsigned) {
+      m.e.mov_imm(rcx, as_long ? u64{1} << 63 : u64{1} << 31);
+      m.e.alu(Alu::cmp, rax, rcx);
+      m.miss_if(Cond::e);
+    }
+    if (word) m.e.extend(rax, rax, Width::b4, true);
     m.put_integer(i.rd, rax);
     return true;
   }

@@ -8,52 +8,20 @@
 
 namespace rvvm::jit {
 
+// clang-format off
 enum class Kind : u8 {
-  constant,
-  x,
-  f,
-  pc,  // leaves: imm, register, page offset
-  sext8,
-  sext16,
-  sext32,
-  zext8,
-  zext16,
-  zext32,  // one operand
-  not_,
-  clz,
-  ctz,
-  cpop,
-  rev8,
-  orc_b,
-  add,
-  sub,
-  and_,
-  or_,
-  xor_,
-  sll,
-  srl,
-  sra,
-  rotl,
-  rotr,  // two operands
-  eq,
-  ne,
-  lt,
-  ltu,
-  mul,
-  mulh,
-  mulhu,
-  mulhsu,
-  div,
-  divu,
-  rem,
-  remu,
-  clmul,
-  clmulh,
-  clmulr,
-  xperm4,
-  xperm8,
-  select,  // condition in c
+  // Leaves: a constant, guest registers, an offset in the page of the pc, a register of the host.
+  constant, x, f, pc, host,
+  // One operand.
+  sext8, sext16, sext32, zext8, zext16, zext32, not_, clz, ctz, cpop, rev8, orc_b,
+  // Two operands.
+  add, sub, and_, or_, xor_, sll, srl, sra, rotl, rotr, eq, ne, lt, ltu,
+  mul, mulh, mulhu, mulhsu, div, divu, rem, remu, clmul, clmulh, clmulr, xperm4, xperm8,
+  // Condition in c.
+  select,
 };
+// clang-format on
+constexpr bool is_leaf(Kind kind) { return kind <= Kind::host; }
 
 struct Node {
   Kind kind;
@@ -127,7 +95,8 @@ UNARY(sext8)
 UNARY(sext16)
 UNARY(sext32)
 UNARY(zext8)
-UNARY(zext16) UNARY(zext32) UNARY(clz) UNARY(ctz) UNARY(cpop) UNARY(rev8) UNARY(orc_b)
+UNARY(zext16)
+UNARY(zext32) UNARY(clz) UNARY(ctz) UNARY(cpop) UNARY(rev8) UNARY(orc_b)
 #undef UNARY
 
 #define BINARY(name)                                                                \
