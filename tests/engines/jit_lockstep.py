@@ -196,7 +196,7 @@ class Runner:
 
     def _read(self, offset: int, width: int) -> int:
         self.written.append((offset, width))
-        return len(self.written) << 56 | offset
+        return (len(self.written) & 0xFF) << 56 | offset
 
     def _write(self, offset: int, width: int, value: int) -> None:
         """Lines that rise and fall within the run, at this very store."""
