@@ -95,11 +95,19 @@ def test_images_are_listed() -> None:
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_signals_end_it(programs: Path, number: signal.Signals, status: int) -> None:
     process = subprocess.Popen(
-        [*COMMAND, "spin.elf"], cwd=programs, stdin=subprocess.DEVNULL, env=ENVIRONMENT
+        [*COMMAND, "spin.elf"],
+        cwd=programs,
+        stdin=subprocess.DEVNULL,
+        env=ENVIRONMENT,
+        # A shell starts what it puts into the background with SIGINT ignored, and that is inherited.
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
     )
-    time.sleep(2)
-    process.send_signal(number)
-    assert process.wait(20) == status
+    try:
+        time.sleep(2)
+        process.send_signal(number)
+        assert process.wait(20) == status
+    finally:
+        process.kill()
 
 
 def test_reader_gone(programs: Path) -> None:

@@ -266,7 +266,7 @@ def test_wfi_with_another_timer_long_due(clock: str, past: str) -> None:
     bench.set(menvcfg=ONES, henvcfg=ONES, stimecmp=ONES, vstimecmp=ONES, mstatus=8)
     bench.load("wfi; end: j end", CODE)
     bench.enter(M, CODE)
-    soon = bench.system.time + 1_000_000  # 0.1 s of the timebase
+    soon = bench.system.time + 5_000_000  # 0.5 s of the timebase: a busy host must get there first
     if past == "mtimecmp":
         bench.hart.set_timer(0)
         bench.set(mie=0x20, stimecmp=soon)
