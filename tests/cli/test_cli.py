@@ -99,7 +99,7 @@ def test_signals_end_it(programs: Path, number: signal.Signals, status: int) -> 
         cwd=programs,
         stdin=subprocess.DEVNULL,
         env=ENVIRONMENT,
-        # A shell starts what it puts into the background with SIGINT ignored, and that is inherited.
+        # What a shell puts into the background starts with SIGINT ignored, and that is inherited.
         preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
     )
     try:
