@@ -151,7 +151,7 @@ class Board:
     @staticmethod
     def _unknown(node: Node) -> type[Device]:
         names, known = " or ".join(node.compatible), ", ".join(sorted(Device.known))
-        raise node.error(f"no device for {names}; known: {known}")
+        raise node.error(f'no device for {names}; known: {known}; status = "disabled" skips a node')
 
     def _bind(self, node: Node, kind: type[Device]) -> None:
         device = kind.from_node(node, _Wiring(self))

@@ -54,6 +54,8 @@ class Options:
             raise UserError(f"--accel {self.accel}: not in this version; use auto")
         if self.accel not in ACCELERATORS:
             raise UserError(f"--accel {self.accel}: expected one of {', '.join(ACCELERATORS)}")
+        if self.harts is not None and not isinstance(self.harts, int):
+            raise UserError(f"--harts {self.harts!r}: expected a whole number")
         if self.initrd is not None and self.kernel is None:
             raise UserError("--initrd: there is no --kernel that could use it")
         if self.append is not None and self.kernel is None:

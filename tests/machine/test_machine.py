@@ -298,3 +298,8 @@ def test_a_device_error_is_not_lost(tmp_path: Path) -> None:
 
 def test_exit_values_compare() -> None:
     assert Exit("budget") == Exit("budget", 0, 0)
+
+
+def test_options_of_a_wrong_type_are_refused() -> None:
+    with pytest.raises(rvvm.UserError, match="--harts '2': expected a whole number"):
+        rvvm.Machine(harts="2")  # type: ignore[arg-type]
