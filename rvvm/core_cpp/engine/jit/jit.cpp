@@ -13,6 +13,7 @@ constexpr std::size_t unit_bytes = 64 << 10;  // more than any unit can take
 void collect_flags(Cpu& cpu) {
   constexpr std::pair<u32, u64> flags[] = {
       {1, fp::NV}, {4, fp::DZ}, {8, fp::OF}, {16, fp::UF}, {32, fp::NX}};
+  if (!(cpu.mxcsr & 0x3d)) return;
   u64 raised = 0;
   for (auto [host, guest] : flags)
     if (cpu.mxcsr & host) raised |= guest;
