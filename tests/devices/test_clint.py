@@ -49,6 +49,14 @@ def test_index_is_the_hart_id(guest: Guest, harts: list[FakeHart]) -> None:
     assert guest.load(MSIP + 20) == 0
 
 
+def test_index_counts_from_the_first_hart(system: FakeSystem) -> None:
+    hart = FakeHart(6, "i")
+    guest = Guest(Clint(system, [Target(hart, 3), Target(hart, 7)], first=5))
+    guest.store(MSIP + 4, 1)
+    guest.store(MTIMECMP + 8, 9, width=8)
+    assert hart.interrupts == {3: True} and hart.deadline == 9
+
+
 def test_mtimecmp(guest: Guest, harts: list[FakeHart]) -> None:
     assert guest.load(MTIMECMP, 8) == NEVER
     guest.store(MTIMECMP + 8, 0x1_0000_0002, width=8)
