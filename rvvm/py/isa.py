@@ -9,6 +9,7 @@ from rvvm.py.tree import Node
 BASE = "rv64i"
 # A legacy string predates the splitting of the base: ``i`` included them (Linux, riscv/cpus.yaml).
 IMPLIED_BY_LEGACY_STRING = ("zicsr", "zifencei", "zicntr", "zihpm")
+CACHE_BLOCK = 64  # Zic64b, and what the core's cbo.* work on
 GENERAL = ("i", "m", "a", "f", "d")
 
 _VERSION = re.compile(r"(?<!^s[ms])\d+p\d+$")  # ss1p13 is a whole name
@@ -29,7 +30,15 @@ def extensions(cpu: Node) -> list[str]:
             names = parse(prop.string())
         except ValueError as error:
             raise prop.error(str(error)) from None
+    _check_cache_blocks(cpu)
     return list(dict.fromkeys([*names, *_privileged(cpu)]))
+
+
+def _check_cache_blocks(cpu: Node) -> None:
+    """Another size would have the guest believe that cbo.zero clears what it does not."""
+    for name in ("riscv,cbom-block-size", "riscv,cbop-block-size", "riscv,cboz-block-size"):
+        if name in cpu and cpu.u32(name) != CACHE_BLOCK:
+            raise cpu[name].error(f"is {cpu.u32(name)}; only {CACHE_BLOCK} is implemented")
 
 
 def _listed(cpu: Node) -> list[str]:

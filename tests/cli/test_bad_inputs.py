@@ -128,6 +128,7 @@ def test_arguments(
         (instead('"i", "m"', '"m"'), "does not list i"),
         (instead('"rv64i"', '"rv32i"'), "rv32i"),
         (instead('"riscv,sv57"', '"riscv,sv99"'), "sv99"),
+        (instead("cboz-block-size = <64>", "cboz-block-size = <128>"), "only 64 is implemented"),
         (instead("0x0 0x40000000", "0x0 0x40000001"), "4 KiB"),
         (instead("/soc/serial@10000000", "/soc/serial@0"), "and there is no such"),
         (instead("/soc/serial@10000000", "/soc/rtc@101000"), "no serial device in use"),
