@@ -20,7 +20,7 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 CODE = re.compile(r"`([^`\n]+)`")
 PATH = re.compile(r"\w[\w.-]*(/[\w.-]+)*(/|\.(py|hpp|cpp|inc|dts|md|pyi|ld|ipynb))")
 PATH_WITHIN = re.compile(r"(?:rvvm|tests|devicetree|firmware|notebooks|benchmarks)/[\w./-]+")
-HOMES = ("", "rvvm/core_cpp/", "rvvm/py/")
+HOMES = ("", "rvvm/core_cpp/", "rvvm/core_cpp/engine/jit/", "rvvm/py/")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 COMMAND = re.compile(r"^\$ .*?(?:\./run|\brvvm) (.*)$|`rvvm (.*?)`", re.MULTILINE)
 
