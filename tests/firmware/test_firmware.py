@@ -109,6 +109,6 @@ def test_hypervisor_fails_without_the_extension() -> None:
     command = [QEMU, "-M", "virt", "-cpu", "rv64,h=false", "-bios", "none", "-nographic"]
     command += ["-kernel", FOLDER / "hypervisor.elf"]
     done = subprocess.run(command, input=b"", capture_output=True, timeout=60)
-    assert done.returncode != 0
+    # Not its exit status: QEMU 10 ends with 0 where 7 ended with the finisher's code.
     assert b"this hart has no hypervisor extension" in done.stdout
     assert done.stdout.endswith(b"hypervisor: FAIL\r\n")
