@@ -125,8 +125,6 @@ void take_trap(Hart& h, const Trap& trap) {
   }
 }
 
-void take_interrupt(Hart& h, unsigned number) { take_trap(h, {.cause = interrupt_bit | number}); }
-
 u64 return_from_machine(Hart& h) {
   using namespace field::mstatus;
   u64& status = h.csr.mstatus;

@@ -13,8 +13,6 @@ void change_mode(Hart& h, Mode mode);
 // Make the hart enter the handler that the delegation registers choose; pc is the trapped
 // instruction's.
 void take_trap(Hart& h, const Trap& trap);
-// The interrupt with this number in mip.
-void take_interrupt(Hart& h, unsigned number);
 
 // Where MRET and SRET lead; mode and status registers are updated, the return pc is the result.
 u64 return_from_machine(Hart& h);
