@@ -26,7 +26,7 @@ void Cpu::settle() {
   if (hart.stale & stale_pmp) mmu.refresh_pmp();
   if (hart.stale & (stale_translation | stale_pmp)) mmu.refresh();
   if (hart.stale & stale_interrupts)
-    if (next_interrupt(hart) || nearer_deadline()) attention.store(true, std::memory_order_relaxed);
+    if (next_interrupt(hart) || nearer_deadline()) raise_attention();
   hart.stale = 0;
   generation = mmu.exec->generation;
   fp_on = fp_enabled(hart);
@@ -45,7 +45,7 @@ void Cpu::code_changed() {
   generation = mmu.exec->generation;
   // Who is in a block that has just been written to leaves it, at the same instruction on every
   // engine.
-  attention.store(true, std::memory_order_relaxed);
+  raise_attention();
 }
 
 void Cpu::enter_trap(const Trap& trap) {
@@ -57,7 +57,7 @@ void Cpu::enter_trap(const Trap& trap) {
 }
 
 bool Cpu::attend() {
-  attention.store(false, std::memory_order_relaxed);
+  lower_attention();
   take_pins();
   counters::note_overflows(hart);
   if (hart.waiting && wakes(hart)) hart.waiting = false;

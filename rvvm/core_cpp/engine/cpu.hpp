@@ -28,6 +28,7 @@ struct Pins {
 
 struct Cpu {
   static constexpr std::size_t jumps = 4096;
+  static constexpr i64 no_entry = ~(u64{1} << 63);
 
   Cpu(Bus& bus, StoreListener& listener, CodeCache& code, u64 hart_id, ExtSet extensions,
       u64 reset_pc, const Clock& clock)
@@ -48,6 +49,11 @@ struct Cpu {
   // Between instructions: take over the pins, take a pending interrupt. True when one was taken.
   bool attend();
 
+  // Something is to be looked at before the next block. Raised from any thread.
+  bool attention() const { return entry_budget.load(std::memory_order_relaxed) == no_entry; }
+  void raise_attention() { entry_budget.store(no_entry, std::memory_order_release); }
+  void lower_attention() { entry_budget.store(CodeCache::max_block, std::memory_order_relaxed); }
+
   JumpEntry& jump_at(u64 pc) { return jump_cache[(pc >> 1 ^ pc >> 13) % jumps]; }
 
   Hart hart;
@@ -55,8 +61,10 @@ struct Cpu {
   CodeCache& code;
   Pins pins;
 
-  std::atomic<bool> attention{true};  // something to look at before the next block
-  u64 generation = 0;                 // of the current fetch context
+  // Translated code goes on at an entry while `left` is at least this: enough for the longest
+  // block, or out of reach, which is how it sees attention() by the same comparison.
+  std::atomic<i64> entry_budget{no_entry};
+  u64 generation = 0;  // of the current fetch context
   bool fp_on = false, fp_dirty = false;
   u64 misaligned_pc = 0;  // bits a jump target must not have
 

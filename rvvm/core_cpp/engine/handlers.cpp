@@ -27,7 +27,7 @@ namespace {
 [[gnu::always_inline]] inline void run_block_at(Cpu& cpu, const Step* step, u64 pc, i64 left) {
   const JumpEntry& e = cpu.jump_at(pc);
   const bool usable = e.pc == pc && e.generation == cpu.generation && e.count <= left;
-  if (usable && !cpu.attention.load(std::memory_order_relaxed)) [[likely]]
+  if (usable && !cpu.attention()) [[likely]]
     return run_step(cpu, e.steps, pc, left - e.count);
   return leave(cpu, step, pc, left);
 }
@@ -62,7 +62,7 @@ template <Op O> [[gnu::noinline]] void whole_handler(Cpu& cpu, const Step* step,
   if constexpr (r.flags & (flag::serial | flag::jumps))
     return run_block_at(cpu, step, m.next(), left);
   // A device that was reached may want attention: at this very instruction, on every engine.
-  else if (r.is(flag::traps) && cpu.attention.load(std::memory_order_relaxed)) [[unlikely]]
+  else if (r.is(flag::traps) && cpu.attention()) [[unlikely]]
     return leave(cpu, step, pc + step->insn.length, left + step->rest);
   else
     return run_step(cpu, step + 1, pc + step->insn.length, left);

@@ -89,7 +89,7 @@ Exit Interpreter::run(Cpu& cpu, i64 budget, const std::atomic<bool>& stop) {
   i64 left = budget;
   while (left > 0) {
     if (stop.load(std::memory_order_relaxed)) return {ExitReason::pause};
-    if (cpu.attention.load(std::memory_order_relaxed)) {
+    if (cpu.attention()) {
       if (cpu.attend()) --left;
       if (cpu.hart.waiting) return {ExitReason::wfi};
       if (cpu.turn_over && !cpu.stopped_on_trap) return {};

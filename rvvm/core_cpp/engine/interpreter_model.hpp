@@ -234,7 +234,7 @@ template <Depth D> class InterpreterModel {
     cpu_.hart.retiring = 0;
     ++cpu_.hart.retired;
     cpu_.settle();
-    if (cpu_.hart.waiting) cpu_.attention.store(true, std::memory_order_relaxed);
+    if (cpu_.hart.waiting) cpu_.raise_attention();
   }
 
   bool trapped() const { return trapped_; }

@@ -106,7 +106,7 @@ u64 System::turn_length(Cpu& cpu) const {
 
 Exit System::take_turn(unsigned index, u64 turn) {
   Cpu& cpu = *cpus_[index];
-  cpu.attention.store(true, std::memory_order_relaxed);  // timers may be due
+  cpu.raise_attention();  // timers may be due
   Exit exit = observers.any() ? observed_turn(index, turn)
                               : engine_->run(cpu, static_cast<i64>(turn), stop_);
   exit.hart = index;
@@ -210,7 +210,7 @@ void System::collect_code() {
 void System::pause() {
   pause_requested_ = true;
   stop_ = true;
-  for (auto& cpu : cpus_) cpu->attention = true;  // at the next block, not at the turn's end
+  for (auto& cpu : cpus_) cpu->raise_attention();  // at the next block, not at the turn's end
   std::lock_guard lock(mutex_);
   ++wakes_;
   wake_.notify_all();
@@ -220,11 +220,11 @@ void System::halt(u64 code) {
   halted_ = true;
   halt_code_ = code;
   stop_ = true;
-  for (auto& cpu : cpus_) cpu->attention = true;
+  for (auto& cpu : cpus_) cpu->raise_attention();
 }
 
 void System::wires_changed(Cpu& cpu) {
-  cpu.attention.store(true, std::memory_order_release);
+  cpu.raise_attention();
   std::lock_guard lock(mutex_);
   ++wakes_;
   wake_.notify_all();
@@ -237,7 +237,7 @@ void System::reset() {
 
 void System::set_time(u64 value) {
   clock.offset += value - time();
-  for (auto& cpu : cpus_) cpu->attention = true;
+  for (auto& cpu : cpus_) cpu->raise_attention();
 }
 
 void System::observe() {

@@ -24,7 +24,7 @@ void collect_flags(Cpu& cpu) {
 // Where to go on after an instruction that did not simply lead to the next: translated code for the
 // pc, or nullptr for the run loop.
 const u8* next_code(Cpu& cpu) {
-  if (cpu.attention.load(std::memory_order_relaxed) || cpu.stopped_on_trap) return nullptr;
+  if (cpu.attention() || cpu.stopped_on_trap) return nullptr;
   const u64 pc = cpu.hart.pc;
   const JumpEntry& e = cpu.jump_at(pc);
   if (e.pc != pc || e.generation != cpu.generation || cpu.left < CodeCache::max_block)
@@ -48,7 +48,7 @@ Interpreted interpret_one(Cpu& cpu, const Step* step, u64 pc, i64 left) {
   cpu.limit += left;
   cpu.left += left;
   const bool plain = !cpu.trapped && cpu.hart.pc == pc + step->insn.length &&
-                     cpu.generation == generation && !cpu.attention.load(std::memory_order_relaxed);
+                     cpu.generation == generation && !cpu.attention();
   return {plain, plain ? nullptr : next_code(cpu)};
 }
 

@@ -26,7 +26,7 @@ constexpr bool pinned(unsigned guest, Reg& host) {
 }
 
 struct Layout {
-  i32 x, f, pc, fcsr, data, attention, fp_dirty, generation, jumps, pc_page, left, mxcsr,
+  i32 x, f, pc, fcsr, data, entry_budget, fp_dirty, generation, jumps, pc_page, left, mxcsr,
       clean_mxcsr;
   i32 tlb_read, tlb_write, tlb_host;  // from a Context
 
@@ -42,7 +42,7 @@ struct Layout {
             .pc = at(&cpu.hart.pc),
             .fcsr = at(&cpu.hart.csr.fcsr),
             .data = at(&cpu.mmu.data),
-            .attention = at(&cpu.attention),
+            .entry_budget = at(&cpu.entry_budget),
             .fp_dirty = at(&cpu.fp_dirty),
             .generation = at(&cpu.generation),
             .jumps = at(cpu.jump_cache.data()),

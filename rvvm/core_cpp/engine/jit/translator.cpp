@@ -66,12 +66,6 @@ void Translator::mark_entries() {
   }
 }
 
-unsigned Translator::span(unsigned place) const {
-  unsigned next = place + 1;
-  while (next < unit_.size() && !unit_[next].entry) ++next;
-  return next - place;
-}
-
 void Translator::spend(unsigned instructions) {
   if (instructions) e.alu(Alu::sub, left_reg, static_cast<i32>(instructions));
 }
@@ -82,10 +76,8 @@ void Translator::emit_entry(unsigned place) {
   done_ = 0;
   Place& p = unit_[place];
   p.code = e.here();
-  e.alu(Alu::cmp, left_reg, static_cast<i32>(span(place)));
+  e.alu(Alu::cmp, left_reg, layout.cpu_field(layout.entry_budget));
   leaves_.push_back({e.jcc(Cond::l), p.offset});
-  e.cmp8(layout.cpu_field(layout.attention), 0);
-  leaves_.push_back({e.jcc(Cond::ne), p.offset});
 }
 
 // The whole instruction by its handler: the cold stub, without a hot path before it.

@@ -54,7 +54,6 @@ class Translator {
   void read(const u8* bytes, u16 offset, const ExtSet& extensions);
   void mark_entries();
   int place_at(i64 offset) const;
-  unsigned span(unsigned place) const;  // instructions from here to the next entry or the end
   void emit_entry(unsigned place);
   void emit_place(unsigned place);
   void interpret(unsigned place);
