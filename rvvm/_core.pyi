@@ -89,6 +89,9 @@ class Hart:
         """As a debugger: no permission check, never the VS twin; KeyError when absent."""
     def set_csr(self, address: int, value: int) -> None:
         """The WARL rules decide what stays."""
+    def plain_csr(self, address: int) -> int | None:
+        """In the present mode, as translated code does it without the rule; None when it cannot."""
+    def set_plain_csr(self, address: int, value: int) -> bool: ...
     def set_interrupt(self, number: int, level: bool) -> None: ...
     def set_guest_interrupt(self, guest: int, level: bool) -> None: ...
     def set_timer(self, deadline: int) -> None:

@@ -3,6 +3,7 @@
 
 #include "bind/faces.hpp"
 #include "hart/csr_file.hpp"
+#include "hart/plain_csrs.hpp"
 #include "hart/trap.hpp"
 
 namespace py = pybind11;
@@ -27,6 +28,21 @@ void set_csr(const HartFace& f, u16 address, u64 value) {
   Hart& h = f.hart();
   write_csr(h, require_csr(h, address), value);
   f.cpu().settle();
+}
+
+std::optional<PlainCsr> plain_csr_of(const HartFace& f, u16 address) {
+  return plain_csr(address, f.hart().extensions);
+}
+
+std::optional<u64> read_plain_csr(const HartFace& f, u16 address) {
+  u64 value;
+  const auto csr = plain_csr_of(f, address);
+  return csr && read_plain(f.hart(), *csr, value) ? std::optional(value) : std::nullopt;
+}
+
+bool write_plain_csr(const HartFace& f, u16 address, u64 value) {
+  const auto csr = plain_csr_of(f, address);
+  return csr && write_plain(f.hart(), *csr, value);
 }
 
 void set_mode(const HartFace& f, Mode mode) {
@@ -249,6 +265,8 @@ void bind_hart(py::module_& m) {
           py::arg("number"), py::arg("value"))
       .def("csr", &get_csr, py::arg("address"))
       .def("set_csr", &set_csr, py::arg("address"), py::arg("value"))
+      .def("plain_csr", &read_plain_csr, py::arg("address"))
+      .def("set_plain_csr", &write_plain_csr, py::arg("address"), py::arg("value"))
       .def("set_interrupt", &set_interrupt, py::arg("number"), py::arg("level"))
       .def("set_guest_interrupt", &set_guest_interrupt, py::arg("guest"), py::arg("level"))
       .def("set_timer", &set_timer, py::arg("deadline"))

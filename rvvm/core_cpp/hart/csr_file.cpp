@@ -1,5 +1,6 @@
 #include "hart/csr_file.hpp"
 
+#include <algorithm>
 #include <array>
 #include <vector>
 
@@ -17,18 +18,20 @@ std::vector<CsrRow> make_rows() {
     for (unsigned n = first; n <= last; n += stride) {
       const u8 index = (n - first) / stride;
       const u16 address = static_cast<u16>(csr) + index * stride;
-      rows.push_back({name + std::to_string(n), csr, address, index, need, read, write});
+      rows.push_back({name + std::to_string(n), csr, address, index, need, read, write, nullptr});
     }
   };
-#define CSR(address, name, need, rule) \
-  rows.push_back(                      \
-      {#name, Csr::name, address, 0, need, &rule<Csr::name>::read, &rule<Csr::name>::write});
+#define CSR(address, name, need, rule)                                        \
+  rows.push_back({#name, Csr::name, address, 0, need, &rule<Csr::name>::read, \
+                  &rule<Csr::name>::write, nullptr});
 #define CSR_RANGE(address, name, first, last, stride, need, rule)            \
   range(#name, Csr::name, first, last, stride, need, &rule<Csr::name>::read, \
         &rule<Csr::name>::write);
 #include "isa/csrs.inc"
 #undef CSR
 #undef CSR_RANGE
+  for (CsrRow& row : rows)
+    row.guest = &*std::ranges::find(rows, vs_twin(row.address), &CsrRow::address);
   return rows;
 }
 
@@ -141,22 +144,6 @@ Verdict check_csr_access(const Hart& h, const CsrRow& row, bool write) {
   if (v == Verdict::virtual_instruction && controls == Verdict::illegal_instruction)
     return controls;
   return v == Verdict::allowed ? controls : v;
-}
-
-u16 vs_twin(u16 address) {
-  switch (static_cast<Csr>(address)) {
-    case Csr::sstatus: return static_cast<u16>(Csr::vsstatus);
-    case Csr::sie: return static_cast<u16>(Csr::vsie);
-    case Csr::stvec: return static_cast<u16>(Csr::vstvec);
-    case Csr::sscratch: return static_cast<u16>(Csr::vsscratch);
-    case Csr::sepc: return static_cast<u16>(Csr::vsepc);
-    case Csr::scause: return static_cast<u16>(Csr::vscause);
-    case Csr::stval: return static_cast<u16>(Csr::vstval);
-    case Csr::sip: return static_cast<u16>(Csr::vsip);
-    case Csr::stimecmp: return static_cast<u16>(Csr::vstimecmp);
-    case Csr::satp: return static_cast<u16>(Csr::vsatp);
-    default: return address;
-  }
 }
 
 }  // namespace rvvm

@@ -17,6 +17,7 @@ struct CsrRow {
   Need need;
   u64 (*read)(const Hart&, unsigned index);
   void (*write)(Hart&, unsigned index, u64 value);
+  const CsrRow* guest;  // what V=1 has in its place: its VS twin, or itself
 };
 
 std::span<const CsrRow> csr_rows();
@@ -31,8 +32,5 @@ enum class Verdict : u8 { allowed, illegal_instruction, virtual_instruction };
 // May an instruction in the hart's present mode access this CSR? (Privileged spec, "CSR Address
 // Mapping Conventions", "Virtual-Instruction Exception", and the control registers each CSR names.)
 Verdict check_csr_access(const Hart& h, const CsrRow& row, bool write);
-
-// V=1: supervisor CSRs are replaced by their VS twins ("Hypervisor and Virtual Supervisor CSRs").
-u16 vs_twin(u16 address);
 
 }  // namespace rvvm

@@ -53,17 +53,31 @@ enum class Xlen : u64 { rv64 = 2 };
 
 // ---- Rules
 
-// Keeps what its fields allow.
-template <Csr C> struct Plain {
-  static u64 read(const Hart& h, unsigned i) { return stored<C>(h, i); }
+// A word that only stores: the bits that a read shows and those that a write changes, on a hart
+// that has these extensions. Writing it has no consequence until something reads it, so that
+// translated code may do without the rule (hart/plain_csrs.hpp).
+struct PlainMasks {
+  u64 read = ~u64{0}, write = ~u64{0};
+};
+template <class Rule, Csr C> struct Storage {
+  static u64 read(const Hart& h, unsigned i) {
+    return stored<C>(h, i) & Rule::masks(h.extensions).read;
+  }
   static void write(Hart& h, unsigned i, u64 value) {
-    if (csr_read_only(static_cast<u16>(C))) return;
     u64& word = slot<C>(h, i);
-    word = merge(word, value, csr_write_mask(C));
+    word = merge(word, value, Rule::masks(h.extensions).write);
+  }
+};
+
+// Keeps what its fields allow.
+template <Csr C> struct Plain : Storage<Plain<C>, C> {
+  static constexpr PlainMasks masks(const ExtSet&) {
+    return {.write = csr_read_only(static_cast<u16>(C)) ? 0 : csr_write_mask(C)};
   }
 };
 // The same, for what decides about interrupts.
-template <Csr C> struct InterruptControl : Plain<C> {
+template <Csr C> struct InterruptControl {
+  static u64 read(const Hart& h, unsigned i) { return Plain<C>::read(h, i); }
   static void write(Hart& h, unsigned i, u64 value) {
     Plain<C>::write(h, i, value);
     h.stale |= stale_interrupts;
@@ -244,27 +258,27 @@ template <Csr> struct Mideleg {
     h.stale |= stale_interrupts;
   }
 };
-template <Csr> struct Medeleg {
-  static u64 read(const Hart& h, unsigned) { return h.csr.medeleg; }
-  static void write(Hart& h, unsigned, u64 value) {
+template <Csr C> struct Medeleg : Storage<Medeleg<C>, C> {
+  static constexpr PlainMasks masks(const ExtSet& have) {
     using namespace field::medeleg;
-    u64 mask = csr_write_mask(Csr::medeleg);
-    if (!h.has(Ext::H))
-      mask &= ~(ecall_from_vs.mask() | instruction_guest_page_fault.mask() |
-                load_guest_page_fault.mask() | virtual_instruction.mask() |
-                store_guest_page_fault.mask());
-    h.csr.medeleg = merge(h.csr.medeleg, value, mask);
+    constexpr u64 guests = ecall_from_vs.mask() | instruction_guest_page_fault.mask() |
+                           load_guest_page_fault.mask() | virtual_instruction.mask() |
+                           store_guest_page_fault.mask();
+    return {.write = csr_write_mask(C) & ~bit_if(!have.has(Ext::H), guests)};
   }
 };
 
-template <Csr C> struct TrapVector {  // MODE 2 and 3 are reserved: their high bit reads as zero
-  static u64 read(const Hart& h, unsigned i) { return stored<C>(h, i); }
-  static void write(Hart& h, unsigned i, u64 value) { slot<C>(h, i) = value & ~u64{2}; }
+// MODE 2 and 3 are reserved: their high bit reads as zero.
+template <Csr C> struct TrapVector : Storage<TrapVector<C>, C> {
+  static constexpr PlainMasks masks(const ExtSet&) { return {.write = ~u64{2}}; }
 };
-inline u64 pc_mask(const Hart& h) { return h.has(Ext::Zca) ? ~u64{1} : ~u64{3}; }  // IALIGN
-template <Csr C> struct Epc {
-  static u64 read(const Hart& h, unsigned i) { return stored<C>(h, i) & pc_mask(h); }
-  static void write(Hart& h, unsigned i, u64 value) { slot<C>(h, i) = value & ~u64{1}; }
+constexpr u64 pc_mask(const ExtSet& have) {  // IALIGN
+  return have.has(Ext::Zca) ? ~u64{1} : ~u64{3};
+}
+template <Csr C> struct Epc : Storage<Epc<C>, C> {
+  static constexpr PlainMasks masks(const ExtSet& have) {
+    return {.read = pc_mask(have), .write = ~u64{1}};
+  }
 };
 
 // Translation roots. MODE is Bare or a supported SvNN ("Supervisor Address Translation and

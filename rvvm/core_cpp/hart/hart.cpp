@@ -5,6 +5,7 @@ namespace rvvm {
 // Privileged spec, "Reset": M-mode, MIE and MPRV clear; the rest we start from zero.
 void Hart::reset(u64 reset_pc, u64 hart_id) {
   static_cast<HartState&>(*this) = HartState{};
+  set_mode(mode);
   pc = reset_pc;
   csr.mhartid = hart_id;
   if (!has(Ext::U)) csr.mstatus = field::mstatus::MPP.mask();  // the one mode there is

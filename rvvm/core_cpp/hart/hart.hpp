@@ -1,5 +1,7 @@
 // A hart: its architectural state, what it is made of, and what is derived from its state.
 #pragma once
+#include <cstddef>
+
 #include "hart/clock.hpp"
 #include "hart/state.hpp"
 #include "isa/extensions.hpp"
@@ -9,6 +11,9 @@ namespace rvvm {
 // What a CSR write or a trap has made stale; the engine brings it up to date before the next
 // instruction.
 enum Stale : u8 { stale_interrupts = 1, stale_translation = 2, stale_pmp = 4, stale_all = 7 };
+
+// From a supervisor CSR's word to its VS twin's.
+constexpr std::size_t guest_bank = offsetof(CsrBank, vsstatus) - offsetof(CsrBank, sstatus);
 
 // A trap on its way: what the handler's CSRs will say.
 struct Trap {
@@ -35,10 +40,17 @@ struct Hart : HartState {
   u8 stale = stale_all;
   u64 traps = 0;  // taken since reset
   TrapRecord last_trap;
+  u8 csr_reach = 3;                // the highest csr_privilege() that the mode has access to
+  u64 csr_bank = 0;                // guest_bank while V=1
   bool hpm_active = false;         // some hpmcounter counts: mode changes must be seen by it
   std::array<u64, 32> hpm_seen{};  // counter values at the last look, to notice an overflow
 
   bool has(Ext e) const { return extensions.has(e); }
+  void set_mode(Mode to) {
+    mode = to;
+    csr_reach = reach_of(to);
+    csr_bank = to.virt ? guest_bank : 0;
+  }
   u64 progress() const { return retired - turn_start; }
   u64 time() const { return clock->now(progress()); }
   void reset(u64 reset_pc, u64 hart_id);

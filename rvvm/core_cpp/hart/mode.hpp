@@ -13,4 +13,12 @@ struct Mode {
   friend constexpr bool operator==(Mode, Mode) = default;
 };
 
+// "CSR Address Mapping Conventions": the highest csr_privilege() that a mode has access to. VS-mode
+// has none to the hypervisor's.
+constexpr u8 reach_of(Mode mode) {
+  if (mode.privilege == Privilege::M) return 3;
+  if (mode.privilege == Privilege::U) return 0;
+  return mode.virt ? 1 : 2;
+}
+
 }  // namespace rvvm

@@ -9,7 +9,7 @@ namespace {
 // Entering a handler enables no interrupt that was not enabled before.
 void enter(Hart& h, Mode mode) {
   if (h.hpm_active) counters::freeze(h);
-  h.mode = mode;
+  h.set_mode(mode);
   if (h.hpm_active) counters::thaw(h);
   h.stale |= stale_translation;
 }
@@ -135,7 +135,7 @@ u64 return_from_machine(Hart& h) {
   set(status, MPP, static_cast<u64>(h.has(Ext::U) ? Privilege::U : Privilege::M));
   set(status, MPV, 0);
   leave_to(h, {to, virt});
-  return h.csr.mepc & pc_mask(h);
+  return h.csr.mepc & pc_mask(h.extensions);
 }
 
 u64 return_from_supervisor(Hart& h) {
@@ -143,14 +143,14 @@ u64 return_from_supervisor(Hart& h) {
     const Privilege to = previous(field::vsstatus::SPP, h.csr.vsstatus);
     unstack_supervisor_status(h.csr.vsstatus);
     leave_to(h, {to, true});
-    return h.csr.vsepc & pc_mask(h);
+    return h.csr.vsepc & pc_mask(h.extensions);
   }
   const Privilege to = previous(field::sstatus::SPP, h.csr.mstatus);
   const bool virt = field::hstatus::SPV.get(h.csr.hstatus);
   unstack_supervisor_status(h.csr.mstatus);
   set(h.csr.hstatus, field::hstatus::SPV, 0);
   leave_to(h, {to, virt});
-  return h.csr.sepc & pc_mask(h);
+  return h.csr.sepc & pc_mask(h.extensions);
 }
 
 }  // namespace rvvm

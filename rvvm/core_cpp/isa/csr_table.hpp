@@ -18,6 +18,24 @@ enum class Csr : u16 {
 constexpr bool csr_read_only(u16 address) { return (address >> 10 & 3) == 3; }
 constexpr u8 csr_privilege(u16 address) { return address >> 8 & 3; }  // 0 U, 1 S, 2 H and VS, 3 M
 
+constexpr bool is_csr(u16 address) {
+#define CSR(number, name, need, rule) \
+  if (address == number) return true;
+#define CSR_RANGE(number, name, first, last, stride, need, rule) \
+  if (address >= number && (address - number) % stride == 0 &&   \
+      (address - number) / stride <= (last - first) / stride)    \
+    return true;
+#include "isa/csrs.inc"
+#undef CSR
+#undef CSR_RANGE
+  return false;
+}
+// V=1: supervisor CSRs are replaced by their VS twins, whose addresses are 0x100 further
+// ("Hypervisor and Virtual Supervisor CSRs").
+constexpr u16 vs_twin(u16 address) {
+  return address >> 8 == 1 && is_csr(address + 0x100) ? address + 0x100 : address;
+}
+
 enum class FieldKind : u8 { rw, ro, warl };
 
 struct CsrField {

@@ -33,7 +33,7 @@ void access_csr(M& m, const Insn& i, u64 operand, CsrChange change, bool writes)
     case Verdict::virtual_instruction: return m.virtual_instruction();
     case Verdict::allowed: break;
   }
-  if (h.mode.virt) row = find_csr(h, vs_twin(row->address));
+  if (h.mode.virt) row = row->guest;
   const u64 old = read_csr(h, *row);
   if (writes) write_csr(h, *row, changed(modifiable(h, *row, old), operand, change));
   m.x(i.rd, old);
