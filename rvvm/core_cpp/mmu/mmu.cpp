@@ -11,18 +11,23 @@ bool aligned(u64 address, unsigned size) { return (address & (size - 1)) == 0; }
 }  // namespace
 
 void Mmu::refresh() {
-  auto context = [&](Context* current, Mode mode) {
-    const ContextKey key = ContextKey::of(hart, mode);
-    return current && current->key == key ? current : &tlb.select(key);
-  };
   exec = context(exec, hart.mode);
   const Mode as = data_mode(hart);
   data = as == hart.mode ? exec : context(data, as);
+  table = data->data.table();
+}
+
+Context* Mmu::context(Context* current, Mode mode) {
+  const ContextKey key = ContextKey::of(hart, mode);
+  if (!current || current->key != key) return &tlb.select(key);
+  tlb.use(*current);
+  return current;
 }
 
 void Mmu::refresh_pmp() {
   pmp.decode(hart);
   tlb.clear();
+  ++tlb.stats.pmp;
 }
 
 void Mmu::fence(const FenceScope& scope) { tlb.fence(scope); }
@@ -37,7 +42,12 @@ Translation Mmu::look_up(u64 address, unsigned size, Access access, Mode mode, b
                         .needs_execute = needs_execute,
                         .tables = context ? &context->tables : nullptr,
                         .guest_tables = context ? &context->guest_tables : nullptr};
+  ++tlb.stats.walks;
   return translate(hart, bus, pmp, request);
+}
+
+void Mmu::count_fill(const ContextKey& key) {
+  ++(key.virt() ? tlb.stats.two_stage_fills : tlb.stats.fills);
 }
 
 // Remember a translation that holds for the whole page and leads to plain RAM.
@@ -46,15 +56,29 @@ void Mmu::fill(u64 address, Access access, const Translation& t) {
   Ram* ram = bus.ram(t.physical);
   if (!ram) return;
   const u64 page = address & ~page_mask;
-  TlbEntry e = data->data_at(address);
+  TlbEntry e = table.at(address);
   const u64 host = reinterpret_cast<u64>(ram->at(t.physical)) - address;
-  if (e.host != host || (e.read != page && e.write != page)) e = {.host = host};
+  if (e.host != host || e.page() != page) e = {.host = host};
+  e.span = t.span;
   if (access == Access::load)
     e.read = page;
   else if (!ram->flags(t.physical))
     e.write = page;
-  data->fill_data(address, e);
+  else
+    return;
+  count_fill(data->key);
+  tlb.stats.evictions += data->data.put(address, e);
   data->note_span(address, t.span);
+  table = data->data.table();  // it may have grown
+}
+
+bool Mmu::make_entry(u64 address, Access access) noexcept {
+  if (uncached) return false;
+  const Translation t = look_up(address, 1, access, data_mode(hart), false);
+  if (!t.ok) return false;
+  fill(address, access, t);
+  const TlbEntry& e = table.at(address);
+  return (access == Access::load ? e.read : e.write) == (address & ~page_mask);
 }
 
 bool Mmu::resolve(u64 address, unsigned size, Access access, Mode mode, bool needs_execute,
@@ -176,7 +200,7 @@ u8* Mmu::atomic_operand(u64 address, unsigned size, Access access) {
     trap = {.cause = rvvm::code(faults_of(access).misaligned), .tval = address, .gva = mode.virt};
     return nullptr;
   }
-  const TlbEntry& e = data->data_at(address);
+  const TlbEntry& e = table.at(address);
   if ((access == Access::store ? e.write : e.read) == (address & ~page_mask)) {
     u8* host = reinterpret_cast<u8*>(e.host + address);
     operand_ = bus.physical(host);
@@ -236,6 +260,7 @@ std::optional<Hpa> Mmu::fetch(u64 address) {
     return std::nullopt;
   }
   if (!uncached && pmp.uniform(t.physical)) {
+    count_fill(exec->key);
     exec->fill_fetch(address, t.physical.value);
     exec->note_span(address, t.span);
   }

@@ -35,14 +35,14 @@ class Mmu {
   // Through a cached translation: false when there is none, and nothing has happened. T is
   // unsigned.
   template <class T> bool try_load(u64 address, T& value) const {
-    const TlbEntry& e = data->data_at(address);
+    const TlbEntry& e = table.at(address);
     if (e.read != (address & ~(page_mask & ~(sizeof(T) - 1)))) [[unlikely]]
       return false;
     std::memcpy(&value, reinterpret_cast<const void*>(e.host + address), sizeof(T));
     return true;
   }
   template <class T> bool try_store(u64 address, T value) {
-    const TlbEntry& e = data->data_at(address);
+    const TlbEntry& e = table.at(address);
     if (e.write != (address & ~(page_mask & ~(sizeof(T) - 1)))) [[unlikely]]
       return false;
     std::memcpy(reinterpret_cast<void*>(e.host + address), &value, sizeof(T));
@@ -51,7 +51,7 @@ class Mmu {
 
   // Host memory to load from and store to, nullptr when it is not at hand.
   template <unsigned size> u8* try_operand(u64 address) const {
-    const TlbEntry& e = data->data_at(address);
+    const TlbEntry& e = table.at(address);
     if (e.write != (address & ~(page_mask & ~u64{size - 1}))) [[unlikely]]
       return nullptr;
     return reinterpret_cast<u8*>(e.host + address);
@@ -78,6 +78,12 @@ class Mmu {
   bool check_block(u64 address, u64 size);
   bool zero_block(u64 address, u64 size);
 
+  // Puts an entry for a load or a store into `table`: true when it now allows the access. False
+  // when that would trap or must be seen (a device, a page with flags, an observer). Nothing
+  // happens that the access itself would not do: it comes next. A misaligned AMO must not ask, for
+  // it does nothing at all.
+  bool make_entry(u64 address, Access access) noexcept;
+
   // Physical address of code, cached; none when the fetch traps.
   std::optional<Hpa> fetch(u64 address);
 
@@ -91,6 +97,7 @@ class Mmu {
   StoreListener& listener;
   Pmp pmp;
   Tlb tlb;
+  DataTable table;          // of `data`, where translated code looks
   Context* data = nullptr;  // of loads and stores
   Context* exec = nullptr;  // of fetches
   Trap trap;
@@ -99,6 +106,8 @@ class Mmu {
   std::vector<AccessRecord>* record = nullptr;
 
  private:
+  Context* context(Context* current, Mode mode);
+  void count_fill(const ContextKey& key);
   Translation look_up(u64 address, unsigned size, Access access, Mode mode, bool needs_execute);
   bool resolve(u64 address, unsigned size, Access access, Mode mode, bool needs_execute,
                Hpa& physical);

@@ -1,7 +1,6 @@
 #include "mmu/tlb.hpp"
 
 #include <algorithm>
-#include <bit>
 
 #include "hart/csr_rules.hpp"
 
@@ -33,11 +32,6 @@ void Context::note_span(u64 address, u64 span) {
   large_last = std::max(large_last, first + (span - 1));
 }
 
-void Context::fill_data(u64 address, const TlbEntry& entry) {
-  filled_ |= u64{1} << (address / page_size % entries / part);
-  data_at(address) = entry;
-}
-
 void Context::fill_fetch(u64 address, u64 physical) {
   const u64 page = address / page_size;
   code_pages_[page / 64 % 64] |= u64{1} << (page % 64);
@@ -45,8 +39,7 @@ void Context::fill_fetch(u64 address, u64 physical) {
 }
 
 void Context::clear() {
-  for (; filled_; filled_ &= filled_ - 1)
-    std::fill_n(data.begin() + std::countr_zero(filled_) * part, part, TlbEntry{});
+  data.clear();
   fetch.fill({});
   code_pages_.fill(0);
   tables.clear();
@@ -62,31 +55,54 @@ bool Context::clear_page(u64 address) {
     clear();
     return true;
   }
-  data_at(page) = {};
+  data.at(page) = {};
   fetch_at(page) = {};
   tables.forget(page);
   return code_pages_[page / page_size / 64 % 64] >> (page / page_size % 64) & 1;
 }
 
-Tlb::Tlb() : contexts_(contexts) { clear(); }
+Tlb::Tlb() {
+  for (std::size_t k = 0; k < contexts; ++k) contexts_.emplace_back(pool_);
+  recent_.fill(&contexts_.front());
+  clear();
+}
 
 Context& Tlb::select(const ContextKey& key) {
-  Context* oldest = contexts_.data();
+  Context*& recent = recent_[key.hash() % recent_.size()];
+  if (recent->key == key && recent->used) {
+    use(*recent);
+    return *recent;
+  }
+  Context* oldest = &contexts_.front();
   for (Context& c : contexts_) {
-    if (c.key == key && c.generation) {
-      c.used = ++clock_;
-      return c;
+    if (c.key == key && c.used) {
+      use(c);
+      return *(recent = &c);
     }
     if (c.used < oldest->used) oldest = &c;
   }
+  stats.context_reuse += oldest->used != 0;
   oldest->clear();
+  oldest->data.shrink();
   oldest->key = key;
   oldest->generation = ++generation_;
-  oldest->used = ++clock_;
-  return *oldest;
+  use(*oldest);
+  return *(recent = oldest);
+}
+
+void Tlb::count(const FenceScope& scope) {
+  if (scope.guest_physical)
+    ++stats.hfence_gvma;
+  else if (scope.hypervisor)
+    ++stats.hfence_vvma;
+  else
+    ++(!scope.any_address ? stats.fence_address
+       : !scope.any_asid  ? stats.fence_asid
+                          : stats.fence_all);
 }
 
 void Tlb::fence(const FenceScope& scope) {
+  count(scope);
   for (Context& c : contexts_) {
     if (c.key.virt() != scope.virt) continue;
     if (scope.virt && !scope.any_vmid && c.key.vmid() != scope.vmid) continue;
@@ -113,9 +129,11 @@ void Tlb::renew_generations() {
 
 void Tlb::forget_writable(const u8* host_page) {
   const u64 page = reinterpret_cast<u64>(host_page);
+  ++stats.code;
   for (Context& c : contexts_)
-    for (TlbEntry& e : c.data)
+    c.data.each([page](TlbEntry& e) {
       if (e.write != TlbEntry::never && e.write + e.host == page) e.write = TlbEntry::never;
+    });
 }
 
 }  // namespace rvvm

@@ -2,10 +2,10 @@
 // a return, a SUM toggle or a process switch picks another context and flushes nothing.
 #pragma once
 #include <array>
-#include <vector>
+#include <deque>
 
 #include "hart/hart.hpp"
-#include "memory/address.hpp"
+#include "mmu/data_table.hpp"
 
 namespace rvvm {
 
@@ -20,13 +20,9 @@ struct ContextKey {
   bool virt() const { return bits & 1; }
   u64 asid() const;
   u64 vmid() const;
+  std::size_t hash() const { return (root ^ root >> 44 ^ guest_root >> 44) + bits * 5 / 2; }
 };
 
-struct alignas(32) TlbEntry {
-  static constexpr u64 never = ~u64{0};  // matches no page
-  u64 read = never, write = never;       // page address when that access is allowed
-  u64 host = 0;                          // host address minus guest address
-};
 struct FetchEntry {
   u64 page = TlbEntry::never;
   u64 physical = 0;
@@ -55,19 +51,30 @@ class TableCache {
   std::array<Entry, 128> entries_;
 };
 
+// What a hart's translation caches have done since it was made.
+struct TlbStats {
+  u64 fills = 0, two_stage_fills = 0;  // entries made, after a walk of one stage and of two
+  u64 walks = 0;                       // translations that no entry served
+  u64 evictions = 0;                   // entries of other pages that a fill has replaced
+  // Flushes, by what asked for them: fences and PMP changes executed, contexts given to another
+  // key, pages that stores must no longer reach because they hold code or a reservation.
+  u64 fence_all = 0, fence_asid = 0, fence_address = 0, hfence_vvma = 0, hfence_gvma = 0;
+  u64 pmp = 0, context_reuse = 0, code = 0;
+};
+
 struct Context {
-  static constexpr std::size_t entries = 4096, fetch_entries = 256;
+  static constexpr std::size_t fetch_entries = 1024;
+  explicit Context(TablePool& pool) : data{pool} {}
+
   ContextKey key;
   u64 generation = 0;  // of the code reached through it; never used twice on a hart
   u64 used = 0;
   u64 large_first = ~u64{0}, large_last = 0;  // addresses under leaves larger than a page
   TableCache tables, guest_tables;            // of the first stage, and of the G-stage
-  std::array<TlbEntry, entries> data;
+  GrowingTable data;
   std::array<FetchEntry, fetch_entries> fetch;
 
-  TlbEntry& data_at(u64 address) { return data[address / page_size % entries]; }
   FetchEntry& fetch_at(u64 address) { return fetch[address / page_size % fetch_entries]; }
-  void fill_data(u64 address, const TlbEntry& entry);
   void fill_fetch(u64 address, u64 physical);
   void note_span(u64 address, u64 span);
   void clear();
@@ -75,31 +82,37 @@ struct Context {
   bool clear_page(u64 address);
 
  private:
-  // What has been filled since the last clear(), so that little is cleared where little was used.
-  static constexpr std::size_t part = entries / 64;
-  u64 filled_ = 0;
   std::array<u64, 64> code_pages_{};  // a bit for each page, by its number modulo 4096
 };
 
 // What a fence names; absent operands mean all.
 struct FenceScope {
   bool virt = false;
+  bool hypervisor = false;      // HFENCE
+  bool guest_physical = false;  // its GVMA
   bool any_address = true, any_asid = true, any_vmid = true;
   u64 address = 0, asid = 0, vmid = 0;
 };
 
 class Tlb {
  public:
-  static constexpr std::size_t contexts = 12;
+  static constexpr std::size_t contexts = 24;
   Tlb();
   Context& select(const ContextKey& key);  // the oldest one is reused when none has the key
+  void use(Context& context) { context.used = ++clock_; }
   void fence(const FenceScope& scope);
   void clear();
   void renew_generations();  // all cached ways to code are void
   void forget_writable(const u8* host_page);
 
+  TlbStats stats;
+
  private:
-  std::vector<Context> contexts_;
+  void count(const FenceScope& scope);
+
+  TablePool pool_;
+  std::deque<Context> contexts_;
+  std::array<Context*, 16> recent_;  // by the key's hash: asked before all are
   u64 clock_ = 0, generation_ = 0;
 };
 

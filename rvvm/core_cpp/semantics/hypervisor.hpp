@@ -49,6 +49,7 @@ template <class M> void fence_guest_stage(M& m, const Insn& i) {  // VS-stage, o
   Hart& h = m.hart();
   if (refused(m, guest_fence_refusal(h, false))) return;
   m.fence_translations({.virt = true,
+                        .hypervisor = true,
                         .any_address = i.rs1 == 0,
                         .any_asid = i.rs2 == 0,
                         .any_vmid = false,
@@ -61,8 +62,10 @@ void fence_physical_stage(
     M& m, const Insn& i) {  // G-stage: what maps to a guest physical address is not kept
   Hart& h = m.hart();
   if (refused(m, guest_fence_refusal(h, field::mstatus::TVM.get(h.csr.mstatus)))) return;
-  m.fence_translations(
-      {.virt = true, .any_vmid = i.rs2 == 0, .vmid = field::hgatp::VMID.get(m.x(i.rs2) << 44)});
+  m.fence_translations({.virt = true,
+                        .guest_physical = true,
+                        .any_vmid = i.rs2 == 0,
+                        .vmid = field::hgatp::VMID.get(m.x(i.rs2) << 44)});
 }
 template <class M> void hfence_vvma(M& m, const Insn& i) { fence_guest_stage(m, i); }
 template <class M> void hinval_vvma(M& m, const Insn& i) { fence_guest_stage(m, i); }

@@ -26,22 +26,22 @@ constexpr bool pinned(unsigned guest, Reg& host) {
 }
 
 struct Layout {
-  i32 x, f, pc, fcsr, data, entry_budget, fp_dirty, generation, jumps, pc_page, left, mxcsr,
-      clean_mxcsr;
-  i32 tlb_read, tlb_write, tlb_host;  // from a Context
+  i32 x, f, pc, fcsr, table_mask, table_entries, entry_budget, fp_dirty, generation, jumps, pc_page,
+      left, mxcsr, clean_mxcsr;
+  i32 tlb_read, tlb_write, tlb_host;  // from a TlbEntry
 
   static Layout of(const Cpu& cpu) {
     auto from = [](const void* object, const void* member) {
       return static_cast<i32>(static_cast<const u8*>(member) - static_cast<const u8*>(object));
     };
     auto at = [&](const void* member) { return from(&cpu, member); };
-    const Context& context = *cpu.mmu.data;
-    const TlbEntry& entry = context.data[0];
+    const TlbEntry entry;
     return {.x = at(cpu.hart.x.data()),
             .f = at(cpu.hart.f.data()),
             .pc = at(&cpu.hart.pc),
             .fcsr = at(&cpu.hart.csr.fcsr),
-            .data = at(&cpu.mmu.data),
+            .table_mask = at(&cpu.mmu.table.index_mask),
+            .table_entries = at(&cpu.mmu.table.entries),
             .entry_budget = at(&cpu.entry_budget),
             .fp_dirty = at(&cpu.fp_dirty),
             .generation = at(&cpu.generation),
@@ -50,9 +50,9 @@ struct Layout {
             .left = at(&cpu.left),
             .mxcsr = at(&cpu.mxcsr),
             .clean_mxcsr = at(&cpu.clean_mxcsr),
-            .tlb_read = from(&context, &entry.read),
-            .tlb_write = from(&context, &entry.write),
-            .tlb_host = from(&context, &entry.host)};
+            .tlb_read = from(&entry, &entry.read),
+            .tlb_write = from(&entry, &entry.write),
+            .tlb_host = from(&entry, &entry.host)};
   }
 
   Mem cpu_field(i32 offset) const { return {cpu_reg, offset}; }

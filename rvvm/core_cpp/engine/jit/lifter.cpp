@@ -62,13 +62,11 @@ void Lifter::put_integer(unsigned rd, Reg value) {
 bool Lifter::translate_address(U address, Width width, i32 tag) {
   const i32 size = 1 << static_cast<u8>(width);
   const i32 tag_mask = ~static_cast<i32>(page_mask & ~static_cast<u64>(size - 1));
-  constexpr u8 index_shift = 12 - 5;  // page number times sizeof(TlbEntry)
-  static_assert(sizeof(TlbEntry) == 32);
   if (!expression.into(arena_, address.id(arena_), rax, scratch_all)) return false;
   e.mov(rcx, rax);
-  e.shift(Shift::shr, rcx, index_shift);
-  e.alu32(Alu::and_, rcx, static_cast<i32>((Context::entries - 1) << 5));
-  e.alu(Alu::add, rcx, layout.cpu_field(layout.data));
+  e.shift(Shift::shr, rcx, DataTable::index_shift);
+  e.alu(Alu::and_, rcx, layout.cpu_field(layout.table_mask));
+  e.alu(Alu::add, rcx, layout.cpu_field(layout.table_entries));
   e.mov(rdx, rax);
   e.alu(Alu::and_, rdx, tag_mask);
   e.alu(Alu::cmp, rdx, Mem{rcx, tag});

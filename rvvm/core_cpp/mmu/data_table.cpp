@@ -1,0 +1,85 @@
+#include "mmu/data_table.hpp"
+
+namespace rvvm {
+
+TablePool::Memory TablePool::take(std::size_t count) {
+  auto& free = free_[size_of(count)];
+  if (!free.empty()) {
+    Memory memory = std::move(free.back());
+    free.pop_back();
+    return memory;
+  }
+  if (count > smallest) {
+    release_others(count);
+    if (allocated_ + count > most) return nullptr;
+    allocated_ += count;
+  }
+  return Memory{new TlbEntry[count]};
+}
+
+void TablePool::give(Memory memory, std::size_t count) {
+  if (memory) free_[size_of(count)].push_back(std::move(memory));
+}
+
+// Tables of other sizes that nobody uses make room.
+void TablePool::release_others(std::size_t wanted) {
+  for (std::size_t size = sizes - 1; size > 0; --size)
+    while (allocated_ + wanted > most && !free_[size].empty()) {
+      free_[size].pop_back();
+      allocated_ -= smallest << 2 * size;
+    }
+}
+
+GrowingTable::GrowingTable(TablePool& pool) : pool_{pool} {
+  resize(TablePool::smallest, pool_.take(TablePool::smallest));
+}
+
+void GrowingTable::resize(std::size_t count, TablePool::Memory memory) {
+  memory_ = std::move(memory);
+  table_ = {(count - 1) * sizeof(TlbEntry), memory_.get()};
+  filled_ = 0;
+  evictions_ = 0;
+}
+
+bool GrowingTable::put(u64 address, const TlbEntry& entry) {
+  const u64 there = at(address).page();
+  const bool lost = there != TlbEntry::never && there != entry.page();
+  evictions_ += lost;
+  if (evictions_ > table_.count() && table_.count() < TablePool::largest) grow();
+  mark(address);
+  at(address) = entry;
+  return lost;
+}
+
+// Entries move, none is lost: two of one place in the large table had one in the small table.
+void GrowingTable::grow() {
+  const std::size_t count = table_.count() * TablePool::factor;
+  TablePool::Memory larger = pool_.take(count);
+  if (!larger) return void(evictions_ = 0);
+  const DataTable to{(count - 1) * sizeof(TlbEntry), larger.get()};
+  u64 filled = 0;
+  each([&](const TlbEntry& e) {
+    if (e.page() == TlbEntry::never) return;
+    to.at(e.page()) = e;
+    filled |= u64{1} << (e.page() / page_size % count / (count / 64));
+  });
+  clear();
+  pool_.give(std::move(memory_), table_.count());
+  resize(count, std::move(larger));
+  filled_ = filled;
+}
+
+void GrowingTable::clear() {
+  each([](TlbEntry& e) { e = {}; });
+  filled_ = 0;
+}
+
+void GrowingTable::shrink() {
+  clear();
+  evictions_ = 0;
+  if (table_.count() == TablePool::smallest) return;
+  pool_.give(std::move(memory_), table_.count());
+  resize(TablePool::smallest, pool_.take(TablePool::smallest));
+}
+
+}  // namespace rvvm
