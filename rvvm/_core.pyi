@@ -109,6 +109,8 @@ class Hart:
     def write(self, address: int, data: bytes) -> None: ...
     def step(self, count: int = 1) -> Exit:
         """Execute instructions of this hart alone, wfi or not."""
+    def set_registers(self, values: bytes) -> None:
+        """x0 to x31, then f0 to f31: 8 bytes each, little-endian."""
     def registers(self) -> dict[str, Any]:
         """Everything, comparable with ``==``."""
 
@@ -193,6 +195,15 @@ class _Csr(TypedDict):
     address: int
     extension: str
     fields: list[_CsrField]
+
+def lockstep(
+    one: System, other: System, budgets: Sequence[int], memory: Sequence[tuple[int, int]]
+) -> int | None:
+    """Runs both for one budget of instructions after the other, and stops where they differ.
+
+    The answer is the number of that budget, or None. Compared are the harts whole, the time, why
+    the runs ended, and RAM: address and size of each range.
+    """
 
 def instructions() -> list[dict[str, Any]]:
     """name, mask, match, bits, format, need, flags of every 32-bit row."""

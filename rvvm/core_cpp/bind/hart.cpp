@@ -187,6 +187,17 @@ py::dict registers(const HartFace& f) {
                   py::arg("virtual") = h.mode.virt, py::arg("csr") = csrs);
 }
 
+// x0 to x31, then f0 to f31.
+void set_registers(const HartFace& f, const py::bytes& values) {
+  const std::string_view bytes = values;
+  Hart& h = f.hart();
+  if (bytes.size() != sizeof h.x + sizeof h.f)
+    throw py::value_error("32 integer and 32 floating-point registers of 8 bytes each");
+  std::memcpy(h.x.data(), bytes.data(), sizeof h.x);
+  std::memcpy(h.f.data(), bytes.data() + sizeof h.x, sizeof h.f);
+  h.x[0] = 0;
+}
+
 py::frozenset extension_names(const HartFace& f) {
   py::set names;
   for (const Extension& e : extensions)
@@ -290,6 +301,7 @@ void bind_hart(py::module_& m) {
             return f.owner->finish(exit);
           },
           py::arg("count") = 1)
+      .def("set_registers", &set_registers, py::arg("values"))
       .def("registers", &registers);
 }
 

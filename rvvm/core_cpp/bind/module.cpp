@@ -7,6 +7,7 @@ void bind_csrs(pybind11::module_& m);
 void bind_softfloat(pybind11::module_& m);
 void bind_hart(pybind11::module_& m);
 void bind_system(pybind11::module_& m);
+void bind_lockstep(pybind11::module_& m);
 }  // namespace rvvm
 
 PYBIND11_MODULE(_core, m) {
@@ -16,4 +17,5 @@ PYBIND11_MODULE(_core, m) {
   rvvm::bind_softfloat(m);
   rvvm::bind_hart(m);
   rvvm::bind_system(m);
+  rvvm::bind_lockstep(m);
 }
