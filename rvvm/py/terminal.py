@@ -14,7 +14,6 @@ import signal
 import sys
 import termios
 import threading
-import time
 import tty
 from collections.abc import Callable
 from types import FrameType, TracebackType
@@ -31,7 +30,7 @@ READER_GONE = "gone"
 """The command that stands for: nobody reads our output any more."""
 _CHUNK = 1024
 _GATHER = 0.01
-"""Seconds that output waits for more: a guest prints byte by byte."""
+"""Seconds from one write to the next: a guest prints byte by byte, and the first need not wait."""
 _ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
@@ -207,7 +206,7 @@ class _Writer:
         self._buffer = bytearray()
         self._lock = threading.Lock()
         self._wanted = threading.Event()
-        self._closed = False
+        self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="rvvm-stdout", daemon=True)
 
     def start(self) -> None:
@@ -229,17 +228,17 @@ class _Writer:
                 self._gone()
 
     def close(self) -> None:
-        self._closed = True
+        self._closing.set()
         self._wanted.set()
         self._thread.join()
         self.flush()
 
     def _run(self) -> None:
-        while not self._closed:
+        while not self._closing.is_set():
             self._wanted.wait()
-            time.sleep(_GATHER)
             self._wanted.clear()
             self.flush()
+            self._closing.wait(_GATHER)
 
 
 def _write_all(descriptor: int, data: bytes) -> bool:
