@@ -4,6 +4,7 @@ Addresses, register values and counts are unsigned 64-bit integers.
 """
 
 from collections.abc import Callable, Sequence
+from mmap import mmap
 from typing import Any, TypedDict
 
 class Exit:
@@ -154,7 +155,7 @@ class System:
         """ValueError for unknown or impossible extensions."""
     def read(self, address: int, size: int) -> bytes:
         """Physical RAM; IndexError outside."""
-    def write(self, address: int, data: bytes) -> None: ...
+    def write(self, address: int, data: bytes | mmap) -> None: ...
     def view(self, address: int, size: int, writable: bool = False) -> memoryview:
         """Zero-copy. The core does not see writes through a writable view."""
     def watch_store(

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from rvvm import _core
 from rvvm.py.errors import UserError
-from rvvm.py.program import Program, Segment, read_file, read_program
+from rvvm.py.program import MappedFile, Program, Segment, read_file, read_program
 from rvvm.py.tree import Region
 
 MiB = 1 << 20
@@ -48,8 +48,11 @@ class Plan:
     def apply(self, system: _core.System) -> None:
         """Write the images and start every hart at the entry, as the SBI and Linux expect it."""
         for segment in self.segments:
-            zeroes = bytes(segment.size - len(segment.data))
-            system.write(segment.address, segment.data + zeroes if zeroes else segment.data)
+            if isinstance(segment.data, MappedFile):
+                segment.data.check()
+            system.write(segment.address, segment.data)
+            if zeroes := segment.size - len(segment.data):
+                system.write(segment.address + len(segment.data), bytes(zeroes))
         for hart in system.harts:
             hart.pc = self.entry
             hart.set_x(_A0, hart.id)

@@ -1,4 +1,4 @@
-"""Devicetree source (.dts): the C preprocessor (pcpp), then Zephyr's dtlib, into a Tree.
+"""Devicetree source (.dts): the C preprocessor where it is used, then Zephyr's dtlib, into a Tree.
 
 dtlib forgets where things were written; ``_Dts`` notes it while it parses. That uses dtlib's inner
 names, so the version is pinned.
@@ -6,85 +6,74 @@ names, so the version is pinned.
 
 from __future__ import annotations
 
-import copy
-import io
-import os
 import re
-import tempfile
 from collections.abc import Iterable
 from typing import Any
 
 import devicetree.dtlib as dtlib
-import pcpp
 
 from rvvm.py.errors import UserError
 from rvvm.py.tree import Node, Property, Region, Source, Tree
 
 _INCLUDE_DEPTH = 100  # dtc's
+_DIRECTIVES = "if ifdef ifndef elif else endif define undef include line pragma error warning"
+_FOR_PREPROCESSOR = re.compile(
+    # Directives and line marks; predefined macros such as __LINE__; lines that go on.
+    rf"#\s*(?:{'|'.join(_DIRECTIVES.split())})\b|#\s*(?:\d|$)|__|\\$",
+    re.MULTILINE,
+)
 
 
 def parse(path: str, include: Iterable[str] = (), defines: Iterable[str] = ()) -> Tree:
     """The tree of a source file; what is wrong with it raises UserError with file:line."""
-    include = list(include)
-    text = preprocess(path, include, defines)
-    with tempfile.NamedTemporaryFile("w", suffix=".dts", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        try:
-            source = _Dts(file.name, include)
-        except dtlib.DTError as error:
-            raise UserError(str(error).replace(file.name, path)) from None
+    include, defines = list(include), list(defines)
+    text = _read(path)
+    plain = not defines and _is_plain(text)
+    source = _parse(path, include) if plain else _cooked(path, text, include, defines)
     root = source.root
     places = source.places
     reservations = [Region(base, size) for _, base, size in source.memreserves]
     return Tree(_node(root, None, places), Source(path), reservations)
 
 
-def preprocess(path: str, include: Iterable[str] = (), defines: Iterable[str] = ()) -> str:
-    """The text after ``#include``, ``#define`` and ``#if``, with ``#line`` marks."""
+def _cooked(path: str, text: str, include: list[str], defines: list[str]) -> _Dts:
+    """Parse what the preprocessor makes of a text."""
+    from tempfile import NamedTemporaryFile
+
+    from rvvm.py.preprocessor import preprocess
+
+    with NamedTemporaryFile("w", suffix=".dts", encoding="utf-8") as file:
+        file.write(preprocess(path, text, include, defines))
+        file.flush()
+        try:
+            return _parse(file.name, include)
+        except UserError as error:
+            raise UserError(str(error).replace(file.name, path)) from None
+
+
+def _parse(path: str, include: list[str]) -> _Dts:
+    try:
+        return _Dts(path, include)
+    except dtlib.DTError as error:
+        raise UserError(str(error)) from None
+
+
+def _is_plain(text: str) -> bool:
+    """Whether the preprocessor would change nothing: most boards include and define nothing.
+
+    >>> _is_plain("#address-cells = <2>;"), _is_plain("#define TWO 2")
+    (True, False)
+    """
+    return _FOR_PREPROCESSOR.search(text) is None
+
+
+def _read(path: str) -> str:
     try:
         with open(path, encoding="utf-8") as file:
-            text = file.read()
+            return file.read()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise UserError(f"{path}: {reason}") from None
-    preprocessor = _Preprocessor()
-    for folder in [os.path.dirname(path) or ".", *include]:
-        preprocessor.add_path(folder)
-    preprocessor.rewrite_paths = []  # name files as they were named to us
-    for define in defines:
-        preprocessor.define(define.replace("=", " ", 1) if "=" in define else f"{define} 1")
-    out = io.StringIO()
-    preprocessor.parse(text, path)
-    try:
-        preprocessor.write(out)
-    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
-        # What pcpp does with a directive that lacks its argument, as in a bare "#ifdef".
-        at = preprocessor.lastdirective
-        raise UserError(f"{at.source}:{at.lineno}: malformed #{at.value}") from None
-    return out.getvalue()
-
-
-class _Preprocessor(pcpp.Preprocessor):  # type: ignore[misc]  # pcpp has no types
-    """pcpp, with errors that stop and ``#address-cells = <TWO>`` read as text, as cpp does."""
-
-    lastdirective: Any
-
-    def on_error(self, file: str, line: int, message: str) -> None:
-        if not line:  # an expression's error: it does not know where it is
-            file, line = self.lastdirective.source, self.lastdirective.lineno
-        raise UserError(f"{file}:{line}: {message}")
-
-    def on_directive_unknown(self, directive: Any, tokens: Any, *_: Any) -> None:
-        if directive.value == "error":
-            message = "".join(token.value for token in tokens)
-            raise UserError(f"{directive.source}:{directive.lineno}: #error {message}")
-        if directive.value == "warning" or not tokens:
-            return
-        expanded = self.expand_macros([copy.copy(token) for token in tokens])
-        tokens[0].value = "".join(token.value for token in expanded)
-        for token in tokens[1:]:
-            token.value = ""
 
 
 class _Dts(dtlib.DT):  # type: ignore[misc]  # dtlib has no types

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from rvvm.py import dtb, dts
+from rvvm.py import dtb
 from rvvm.py.errors import UserError
 from rvvm.py.tree import Node, Property, Region, Source, Specifier, Tree, cells
 
@@ -24,6 +24,8 @@ def load(path: str | Path, include: Iterable[str] = (), defines: Iterable[str] =
         raise UserError(f"{path}: {error.strerror}") from None
     if data[:4] == dtb.MAGIC.to_bytes(4, "big") or path.endswith(".dtb"):
         return dtb.parse(data, path)
+    from rvvm.py import dts
+
     return dts.parse(path, include, defines)
 
 

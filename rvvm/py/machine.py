@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -115,7 +115,7 @@ class Machine:
             self.tree,
             bootargs=self.options.bootargs,
             initrd=Region(initrd[0], initrd[1] - initrd[0]) if initrd else None,
-            rng_seed=_FIXED_SEED if counted else secrets.token_bytes(_SEED_BYTES),
+            rng_seed=_FIXED_SEED if counted else os.urandom(_SEED_BYTES),
             stdout_path=console.path if console and not self._has_stdout() else None,
         )
         self._plan.add_devicetree(fdt.to_dtb(self.tree))

@@ -2,23 +2,58 @@
 
 from __future__ import annotations
 
-import gzip
-import io
+import mmap
+import os
+import stat
 import struct
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from elftools.common.exceptions import ELFError
-from elftools.elf.elffile import ELFFile
-from elftools.elf.sections import SymbolTableSection
 
 from rvvm.py.errors import UserError
 
 _ELF_MAGIC = b"\x7fELF"
 _GZIP_MAGIC = b"\x1f\x8b"
-_RELOCATABLE_TYPES = ("ET_REL", "ET_CORE", "ET_NONE")
+_MAPPED_FROM = 1 << 20
+"""Bytes from which a file is worth mapping: fresh memory for a copy costs more than the copying."""
+
+
+class MappedFile(mmap.mmap):
+    """The bytes of a file that is not copied; they hold while nobody writes into the file.
+
+    A file that another takes the place of, as good tools do it, stays as it was for us.
+    """
+
+    name: str
+    path: Path
+    state: tuple[int, ...]
+
+    @classmethod
+    def open(cls, path: Path, name: str) -> MappedFile | None:
+        """None for what cannot be mapped, or is not worth it."""
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode) or status.st_size < _MAPPED_FROM:
+                return None
+            mapped = cls(file.fileno(), status.st_size, access=mmap.ACCESS_READ)
+        mapped.name, mapped.path, mapped.state = name, path.absolute(), _state(status)
+        return mapped
+
+    def check(self) -> None:
+        """UserError when the file has been written to since it was opened."""
+        try:
+            now = _state(self.path.stat())
+        except OSError:
+            return
+        if now[0] == self.state[0] and now != self.state:
+            raise UserError(f"{self.name}: changed while the machine used it")
+
+
+def _state(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_ino, status.st_dev, status.st_size, status.st_mtime_ns
+
+
+Bytes = bytes | MappedFile
 
 
 @dataclass(frozen=True)
@@ -26,7 +61,7 @@ class Segment:
     """Bytes for guest RAM at a physical address; ``size`` counts the zeroes after them too."""
 
     address: int
-    data: bytes
+    data: Bytes
     size: int
 
     @property
@@ -68,10 +103,10 @@ class Program:
         return Program(self.name, self.kind, moved, address + self.entry, self.symbols)
 
 
-def read_file(path: Path | str, what: str) -> bytes:
+def read_file(path: Path | str, what: str) -> Bytes:
     """The bytes of a file the user named; UserError when it cannot be read."""
     try:
-        return Path(path).read_bytes()
+        return MappedFile.open(Path(path), f"{what}: {path}") or Path(path).read_bytes()
     except OSError as error:
         raise UserError(f"{what}: {path}: {error.strerror}") from None
 
@@ -79,11 +114,11 @@ def read_file(path: Path | str, what: str) -> bytes:
 def read_program(path: Path | str, what: str) -> Program:
     """Read ``path`` and find out what it is; ``what`` (``--kernel``) names it in errors."""
     data = read_file(path, what)
-    if data.startswith(_GZIP_MAGIC):
+    if data[:2] == _GZIP_MAGIC:
         data = _gunzip(data, f"{what}: {path}")
     if not data:
         raise UserError(f"{what}: {path}: the file is empty")
-    if data.startswith(_ELF_MAGIC):
+    if data[:4] == _ELF_MAGIC:
         return _read_elf(data, str(path), what)
     return _read_linux(data, str(path)) or Program(
         str(path), "raw", (Segment(0, data, len(data)),), 0
@@ -98,14 +133,24 @@ def read_elf(path: Path | str, what: str) -> Program:
     return program
 
 
-def _gunzip(data: bytes, name: str) -> bytes:
+def _read_elf(data: Bytes, name: str, what: str) -> Program:
+    from rvvm.py import elf
+
+    entry, segments, symbols = elf.parse(data, f"{what}: {name}")
+    return Program(name, "elf", tuple(Segment(*it) for it in segments), entry, symbols)
+
+
+def _gunzip(data: Bytes, name: str) -> bytes:
+    import gzip
+    import zlib
+
     try:
         return gzip.decompress(data)
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{name}: not a whole gzip file ({error})") from None
 
 
-def _read_linux(data: bytes, name: str) -> Program | None:
+def _read_linux(data: Bytes, name: str) -> Program | None:
     """A Linux Image: Documentation/arch/riscv/boot-image-header.rst; None when it is not one."""
     header = struct.Struct("<II QQQ II Q 8s 4s")
     if len(data) < header.size:
@@ -115,64 +160,3 @@ def _read_linux(data: bytes, name: str) -> Program | None:
         return None
     segment = Segment(text_offset, data, max(image_size, len(data)))
     return Program(name, "linux", (segment,), text_offset)
-
-
-def _read_elf(data: bytes, name: str, what: str) -> Program:
-    try:
-        elf = ELFFile(io.BytesIO(data))
-        _check_elf(elf)
-        segments = tuple(_segments(elf))
-        if not segments:
-            raise ELFError("no segment to load")
-        entry = _physical(elf, elf.header.e_entry)
-        return Program(name, "elf", segments, entry, _symbols(elf))
-    except ELFError as error:
-        raise UserError(f"{what}: {name}: {error}") from None
-    except Exception as error:  # pyelftools meets damage with exceptions of every kind
-        raise UserError(f"{what}: {name}: a damaged ELF ({error})") from None
-
-
-def _check_elf(elf: ELFFile) -> None:
-    if elf.header.e_machine != "EM_RISCV":
-        raise ELFError(f"an ELF for {elf.get_machine_arch()}, not for RISC-V")
-    if elf.elfclass != 64:
-        raise ELFError("a 32-bit ELF: the harts are RV64")
-    if not elf.little_endian:
-        raise ELFError("a big-endian ELF")
-    if elf.header.e_type in _RELOCATABLE_TYPES:
-        raise ELFError("not linked: the ELF is an object file or a core")
-
-
-def _segments(elf: ELFFile) -> Iterator[Segment]:
-    """The PT_LOAD segments that occupy memory, at their physical addresses."""
-    for segment in elf.iter_segments("PT_LOAD"):
-        if segment.header.p_memsz == 0:
-            continue
-        data = segment.data()
-        if len(data) < segment.header.p_filesz:
-            raise ELFError("the file is cut short")
-        yield Segment(segment.header.p_paddr, data, segment.header.p_memsz)
-
-
-def _physical(elf: ELFFile, address: int) -> int:
-    """Where a virtual address lies in RAM before any translation: the entry is given as virtual."""
-    for segment in elf.iter_segments("PT_LOAD"):
-        start = segment.header.p_vaddr
-        if start <= address < start + segment.header.p_memsz:
-            return int(address - start + segment.header.p_paddr)
-    return int(address)
-
-
-def _symbols(elf: ELFFile) -> dict[str, int]:
-    """Defined, named symbols; section, file and mapping symbols ($x) say nothing to a reader."""
-    table = elf.get_section_by_name(".symtab")
-    if not isinstance(table, SymbolTableSection):
-        return {}
-    return {
-        symbol.name: symbol.entry.st_value
-        for symbol in table.iter_symbols()
-        if symbol.name
-        and not symbol.name.startswith(("$", ".L"))
-        and symbol.entry.st_shndx != "SHN_UNDEF"
-        and symbol.entry.st_info.type in ("STT_FUNC", "STT_OBJECT", "STT_NOTYPE")
-    }

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from board.trees import BOARDS, write
-from rvvm.py import dts, fdt
+from rvvm.py import fdt
 from rvvm.py.errors import UserError
+from rvvm.py.preprocessor import preprocess
 
 FEATURES = """\
 /dts-v1/;
@@ -70,7 +71,7 @@ def dtc(path: Path, *, blob: bool) -> str:
 @pytest.mark.skipif(not shutil.which("dtc"), reason="dtc is not installed")
 @pytest.mark.parametrize("board", BOARDS, ids=lambda path: path.stem)
 def test_boards_are_what_dtc_makes_of_them(board: Path, tmp_path: Path) -> None:
-    (tmp_path / "source.dts").write_text(dts.preprocess(str(board)))
+    (tmp_path / "source.dts").write_text(preprocess(str(board), board.read_text()))
     (tmp_path / "ours.dtb").write_bytes(fdt.to_dtb(fdt.load(board)))
     done = subprocess.run(
         ["dtc", "-o", "theirs.dtb", "source.dts"], cwd=tmp_path, capture_output=True, text=True
@@ -82,7 +83,7 @@ def test_boards_are_what_dtc_makes_of_them(board: Path, tmp_path: Path) -> None:
 @pytest.mark.skipif(not shutil.which("dtc"), reason="dtc is not installed")
 def test_every_feature_is_read_as_dtc_does(features: Path, tmp_path: Path) -> None:
     source = tmp_path / "source.dts"
-    source.write_text(dts.preprocess(str(features)))
+    source.write_text(preprocess(str(features), features.read_text()))
     ours, theirs = tmp_path / "ours.dtb", tmp_path / "theirs.dtb"
     ours.write_bytes(fdt.to_dtb(fdt.load(features)))
     subprocess.run(["dtc", "-q", "-o", str(theirs), str(source)], check=True, cwd=tmp_path)
@@ -105,6 +106,28 @@ def test_nodes_and_properties_know_their_lines(features: Path, tmp_path: Path) -
     assert tree["/more"].source == (str(tmp_path / "more.dtsi"), 1)
     assert tree["/more"]["value"].source.line == 2
     assert uart.labels == ["uart"]
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=lambda path: path.stem)
+def test_the_preprocessor_is_left_out_where_it_changes_nothing(board: Path, tmp_path: Path) -> None:
+    text = board.read_text()
+    cooked = write(tmp_path, f"#define NOT_USED\n{text}")
+    assert fdt.to_dtb(fdt.load(board)) == fdt.to_dtb(fdt.load(cooked))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("#define A 3\n/ { a = <A>; };", 3),
+        ("/* one */ # define A 3\n/ { a = <A>; };", 3),
+        ("\n#if 0\n/ { a = <1>; };\n#else\n/ { a = <2>; };\n#endif", 2),
+        ("/ { a = <__LINE__>; };", 2),
+        ("/ { a = \\\n <7>; };", 7),
+        ("/ { #if-cells = <1>; a = <4>; };", 4),
+    ],
+)
+def test_the_preprocessor_is_there_when_it_is_needed(text: str, value: int, tmp_path: Path) -> None:
+    assert fdt.load(write(tmp_path, f"/dts-v1/;\n{text}\n")).root.u32("a") == value
 
 
 def test_macros_from_outside(tmp_path: Path) -> None:

@@ -167,7 +167,15 @@ def test_programs(place: Path, capfd: pytest.CaptureFixture[str], image: bytes, 
 
 def test_file_in_itself(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
     changed = board(instead("/dts-v1/;", '/dts-v1/;\n/include/ "board.dts"'))
-    assert "nested too deeply" in complaint(capfd, "--dtb", changed, *RUN)
+    assert "board.dts:2: recursive /include/" in complaint(capfd, "--dtb", changed, *RUN)
+
+
+def test_file_in_itself_in_a_folder(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """What dtlib's own check misses."""
+    changed = board(instead("/dts-v1/;", '/dts-v1/;\n/include/ "board.dts"'))
+    Path("folder").mkdir()
+    moved = Path(changed).rename("folder/board.dts")
+    assert "nested too deeply" in complaint(capfd, "--dtb", moved, *RUN)
 
 
 def test_empty_name(place: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -125,3 +126,16 @@ def test_reader_gone(programs: Path) -> None:
     assert process.stdout.read(100) == b"y" * 100
     process.stdout.close()
     process.wait(20)
+
+
+def test_a_boot_imports_nothing_that_it_does_not_need(tmp_path: Path) -> None:
+    """Each of these takes longer to import than the packaged board to make."""
+    heavy = ("asyncio", "capstone", "elftools", "fdt", "IPython", "pcpp", "rich", "unicorn")
+    (tmp_path / "kernel").write_bytes(b"\x13\0\0\0")
+    code = (
+        "import sys, rvvm.py.cli; rvvm.Machine(kernel='kernel', bios='none');"
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+    words = [sys.executable, "-c", code]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, env=ENVIRONMENT)
+    assert (done.stdout, done.stderr) == ("[]\n", "")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import rvvm
 from machine import elves
 from machine.test_program import linux_image
 from rvvm.py.boot import Images, Plan, make_plan
@@ -97,3 +98,30 @@ def test_devicetree_has_a_limit(tmp_path: Path) -> None:
 def test_what_does_not_fit(tmp_path: Path, files: dict[str, bytes], message: str) -> None:
     with pytest.raises(UserError, match=message):
         plan(tmp_path, **files)
+
+
+def big_kernel(path: Path) -> rvvm.Machine:
+    path.write_bytes(b"old" * MiB)
+    return rvvm.Machine(kernel=path, bios="none", memory="16M")
+
+
+def test_a_reset_loads_what_was_loaded_when_the_file_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "kernel"
+    machine = big_kernel(path)
+    machine.memory[RAM.base : RAM.base + 3] = b"xyz"
+    (tmp_path / "new").write_bytes(b"new" * MiB)
+    (tmp_path / "new").replace(path)
+    machine.reset()
+    assert bytes(machine.memory[RAM.base : RAM.base + 3]) == b"old"
+    path.unlink()
+    machine.reset()
+
+
+@pytest.mark.parametrize("content", [b"new" * MiB, b""])
+def test_a_reset_refuses_a_file_that_was_written_into(tmp_path: Path, content: bytes) -> None:
+    """A big file is mapped, not copied: its old bytes are gone."""
+    path = tmp_path / "kernel"
+    machine = big_kernel(path)
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=f"--kernel: {path}: changed"):
+        machine.reset()

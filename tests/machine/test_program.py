@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import os
 import struct
+import threading
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,16 @@ def test_compressed_image_is_unpacked(tmp_path: Path) -> None:
     path = tmp_path / "Image.gz"
     path.write_bytes(gzip.compress(linux_image(b"kernel")))
     assert read_program(path, "--kernel").kind == "linux"
+
+
+def test_a_pipe_is_read(tmp_path: Path) -> None:
+    path, data = tmp_path / "pipe", linux_image(bytes(2 << 20))
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_bytes, args=(data,))
+    writer.start()
+    (segment,) = read_program(path, "--kernel").segments
+    writer.join()
+    assert segment.data == data
 
 
 def test_anything_else_is_raw(tmp_path: Path) -> None:

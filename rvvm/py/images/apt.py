@@ -10,7 +10,6 @@ import os
 import re
 import subprocess
 import time
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
@@ -19,27 +18,10 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from rvvm.py.errors import UserError
 from rvvm.py.images import apt_tool, cache, deb822
+from rvvm.py.images.packages import Package
 
 STALE_AFTER = 24 * 3600
 """Seconds after which the package lists are asked for again before they are used."""
-
-
-@dataclass(frozen=True)
-class Package:
-    """One version of one package, as the signed package list describes it."""
-
-    name: str
-    version: str
-    architecture: str
-    size: int
-    sha256: str
-    depends: tuple[str, ...] = ()
-
-    @property
-    def path(self) -> Path:
-        """Where the package is, or will be, in the cache."""
-        version = self.version.replace(":", "%3a")  # as apt names files
-        return cache.root() / "debs" / f"{self.name}_{version}_{self.architecture}.deb"
 
 
 def find(name: str) -> Package:

@@ -8,7 +8,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from rvvm.py.errors import UserError
-from rvvm.py.images import apt, cache, initramfs, unpack
+from rvvm.py.images import cache
+from rvvm.py.images.packages import Package
 from rvvm.py.resources import PACKAGE
 
 KERNEL_PACKAGE = "linux-image-riscv64"
@@ -16,7 +17,7 @@ OPENSBI = "usr/lib/riscv64-linux-gnu/opensbi/generic"
 GUEST_PROGRAMS = ("kvm_smoke",)
 """Programs of ours that go into the initramfs when they are built."""
 
-Packages = Mapping[str, apt.Package]
+Packages = Mapping[str, Package]
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ def _member(pattern: str) -> Callable[[Packages, bool], bytes]:
     """An image that is one file of one package."""
 
     def make(packages: Packages, progress: bool) -> bytes:
+        from rvvm.py.images import apt, unpack
+
         (package,) = packages.values()
         return unpack.file(apt.fetch(package, progress), pattern)
 
@@ -48,6 +51,8 @@ def _member(pattern: str) -> Callable[[Packages, bool], bytes]:
 
 
 def _initramfs(packages: Packages, progress: bool) -> bytes:
+    from rvvm.py.images import apt, initramfs, unpack
+
     kernel = packages[KERNEL_PACKAGE]
     busybox = unpack.file(apt.fetch(packages["busybox-static"], progress), "usr/bin/busybox")
     release = kernel.name.removeprefix("linux-image-")

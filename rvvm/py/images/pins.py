@@ -10,13 +10,14 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from rvvm.py.images import apt, cache
+from rvvm.py.images import cache
+from rvvm.py.images.packages import Package
 
 META_PACKAGES = {"linux-image-riscv64": "linux-image-"}
 """Packages that only depend on what is meant: name -> prefix of the dependency to take."""
 
 
-def resolve(name: str, refresh: bool = False) -> apt.Package:
+def resolve(name: str, refresh: bool = False) -> Package:
     """The pinned version of a package; the newest when there is no pin, or on `refresh`."""
     with cache.lock("pins"):
         pins = _read()
@@ -26,12 +27,14 @@ def resolve(name: str, refresh: bool = False) -> apt.Package:
         return pins[name]
 
 
-def pinned(name: str) -> apt.Package | None:
+def pinned(name: str) -> Package | None:
     """The pinned version, if there is one; never asks the mirror."""
     return _read().get(name)
 
 
-def _newest(name: str) -> apt.Package:
+def _newest(name: str) -> Package:
+    from rvvm.py.images import apt
+
     package = apt.find(name)
     for other in package.depends:
         if name in META_PACKAGES and other.startswith(META_PACKAGES[name]):
@@ -43,14 +46,14 @@ def _path() -> Path:
     return cache.root() / "packages.json"
 
 
-def _read() -> dict[str, apt.Package]:
+def _read() -> dict[str, Package]:
     try:
         rows = json.loads(_path().read_text())
-        return {name: apt.Package(**row) for name, row in rows.items()}
+        return {name: Package(**row) for name, row in rows.items()}
     except (OSError, ValueError, TypeError):
         return {}  # none yet, or another rvvm's format: pin anew
 
 
-def _write(pins: dict[str, apt.Package]) -> None:
+def _write(pins: dict[str, Package]) -> None:
     rows = {name: asdict(package) for name, package in pins.items()}
     cache.write(_path(), json.dumps(rows, indent=1).encode())

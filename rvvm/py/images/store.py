@@ -1,19 +1,19 @@
 """Images in the cache: what is there, whether it is current, making and removing it.
 
+A boot only asks what is there: what makes images is imported when one is made.
+
 One image is one file in ``<cache>/images/<name>/`` beside ``about.json``, which says what it
 was made from.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from rvvm.py.errors import UserError
-from rvvm.py.images import apt, cache, catalogue, pins
+from rvvm.py.images import cache, catalogue, pins
 from rvvm.py.images.catalogue import IMAGES, Image, Packages
 
 
@@ -64,6 +64,8 @@ def build(name: str, progress: bool = True) -> Path:
 
 def remove(name: str) -> None:
     """Remove an image from the cache, and the packages that no other image there needs."""
+    import shutil
+
     image = catalogue.get(name)
     with cache.lock(f"image-{image.name}"):
         shutil.rmtree(image.path.parent, ignore_errors=True)
@@ -98,6 +100,8 @@ def _packages(image: Image, refresh: bool = False) -> Packages:
 
     A mirror keeps only the newest version, so a pin whose file is gone moves on.
     """
+    from rvvm.py.images import apt
+
     if refresh:
         apt.refresh()
     found = {}
@@ -129,5 +133,11 @@ def _described(image: Image, packages: Packages) -> dict[str, str]:
     for package in packages.values():
         described[package.name] = f"{package.version} sha256:{package.sha256}"
     for name, data in image.inputs().items():
-        described[name] = f"sha256:{hashlib.sha256(data).hexdigest()}"
+        described[name] = f"sha256:{_digest(data)}"
     return described
+
+
+def _digest(data: bytes) -> str:
+    from hashlib import sha256
+
+    return sha256(data).hexdigest()

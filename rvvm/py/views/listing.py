@@ -5,24 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-
-import capstone
+from typing import TYPE_CHECKING
 
 from rvvm.py.views.table import Table
 
+if TYPE_CHECKING:
+    import capstone
+
 # BITMANIP would cover these too, but together with ZB* it raises CS_ERR_MODE.
-_MODE = (
-    capstone.CS_MODE_RISCV64
-    | capstone.CS_MODE_RISCV_C
-    | capstone.CS_MODE_RISCV_A
-    | capstone.CS_MODE_RISCV_FD
-    | capstone.CS_MODE_RISCV_V
-    | capstone.CS_MODE_RISCV_ZBA
-    | capstone.CS_MODE_RISCV_ZBB
-    | capstone.CS_MODE_RISCV_ZBC
-    | capstone.CS_MODE_RISCV_ZBS
-    | capstone.CS_MODE_RISCV_ZBKB
-)
+_EXTENSIONS = ("C", "A", "FD", "V", "ZBA", "ZBB", "ZBC", "ZBS", "ZBKB")
 
 Namer = Callable[[int], str]
 
@@ -40,7 +31,10 @@ class Line:
 
 @cache
 def _capstone() -> capstone.Cs:
-    return capstone.Cs(capstone.CS_ARCH_RISCV, _MODE)
+    import capstone  # takes longer to import than a board to make
+
+    modes = (getattr(capstone, f"CS_MODE_RISCV_{name}") for name in _EXTENSIONS)
+    return capstone.Cs(capstone.CS_ARCH_RISCV, capstone.CS_MODE_RISCV64 | sum(modes))
 
 
 def instruction_size(low: int) -> int:
