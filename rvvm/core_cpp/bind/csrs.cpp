@@ -37,7 +37,7 @@ std::string need_text(const Need& need) {
 py::list csrs() {
   py::list rows;
   for (const CsrRow& row : csr_rows())
-    rows.append(py::dict(py::arg("name") = row.name, py::arg("address") = row.address,
+    rows.append(py::dict(py::arg("name") = row.name(), py::arg("address") = row.address,
                          py::arg("extension") = need_text(row.need),
                          py::arg("fields") = fields_of(row.csr)));
   return rows;

@@ -181,7 +181,7 @@ py::dict registers(const HartFace& f) {
   const Hart& h = f.hart();
   py::dict csrs;
   for (const CsrRow& row : csr_rows())
-    if (find_csr(h, row.address)) csrs[py::str(row.name)] = get_csr(f, row.address);
+    if (find_csr(h, row.address)) csrs[py::str(row.name())] = get_csr(f, row.address);
   return py::dict(py::arg("pc") = h.pc, py::arg("x") = h.x, py::arg("f") = h.f,
                   py::arg("privilege") = static_cast<unsigned>(h.mode.privilege),
                   py::arg("virtual") = h.mode.virt, py::arg("csr") = csrs);

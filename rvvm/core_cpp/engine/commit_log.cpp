@@ -33,7 +33,7 @@ class Writes {
     for (auto [key, value] : values_) {
       const unsigned n = key >> 4;
       if ((key & 15) == 4)
-        std::fprintf(file, " c%u_%s 0x%016llx", n, find_csr(h, n)->name.c_str(), wide(value));
+        std::fprintf(file, " c%u_%s 0x%016llx", n, find_csr(h, n)->name().c_str(), wide(value));
       else
         std::fprintf(file, " %c%-2u 0x%016llx", key & 1 ? 'f' : 'x', n, wide(value));
     }

@@ -1,5 +1,7 @@
 #include "engine/cpu.hpp"
 
+#include <utility>
+
 #include "hart/csr_rules.hpp"
 #include "hart/trap.hpp"
 
@@ -9,6 +11,7 @@ void Cpu::reset() {
   hart.reset(reset_pc, hart_id);
   mmu.clear();
   take_pins();
+  misaligned_pc = hart.has(Ext::Zca) ? 0 : 2;
   settle();
 }
 
@@ -19,21 +22,30 @@ void Cpu::take_pins() {
   now.timer = pins.timer.load(std::memory_order_acquire);
   if (now == hart.wires) return;
   hart.wires = now;
-  hart.stale |= stale_interrupts;
+  hart.stale |= stale_interrupts | stale_timers;
 }
 
 void Cpu::settle() {
-  if (hart.stale & stale_pmp) mmu.refresh_pmp();
-  if (hart.stale & (stale_translation | stale_pmp)) mmu.refresh();
-  if (hart.stale & stale_interrupts)
-    if (next_interrupt(hart) || nearer_deadline()) raise_attention();
-  hart.stale = 0;
-  generation = mmu.exec->generation;
+  const u8 stale = std::exchange(hart.stale, 0);
+  if (stale & stale_pmp) mmu.refresh_pmp();
+  if (stale & (stale_translation | stale_pmp)) {
+    mmu.refresh();
+    generation = mmu.exec->generation;
+  }
+  if (stale & stale_fp) settle_fp();
+  if (stale & stale_timers) {
+    note_timers(hart);
+    if (nearer_deadline()) raise_attention();
+  }
+  if (stale & (stale_interrupts | stale_timers))
+    if (next_interrupt(hart)) raise_attention();
+}
+
+void Cpu::settle_fp() {
   fp_on = fp_enabled(hart);
   const u64 dirty = field::mstatus::FS.mask();
   fp_dirty = (hart.csr.mstatus & dirty) == dirty &&
              (!hart.mode.virt || (hart.csr.vsstatus & dirty) == dirty);
-  misaligned_pc = hart.has(Ext::Zca) ? 0 : 2;
 }
 
 bool Cpu::nearer_deadline() const {
@@ -60,6 +72,7 @@ bool Cpu::attend() {
   lower_attention();
   take_pins();
   counters::note_overflows(hart);
+  note_timers(hart);
   if (hart.waiting && wakes(hart)) hart.waiting = false;
   turn_over = nearer_deadline();
   const auto number = next_interrupt(hart);

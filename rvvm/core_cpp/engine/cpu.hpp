@@ -33,15 +33,16 @@ struct Cpu {
   Cpu(Bus& bus, StoreListener& listener, CodeCache& code, u64 hart_id, ExtSet extensions,
       u64 reset_pc, const Clock& clock)
       : mmu{hart, bus, listener}, code{code}, hart_id{hart_id}, reset_pc{reset_pc} {
-    hart.extensions = extensions;
+    hart.equip(extensions);
     hart.clock = &clock;
     reset();
   }
   Cpu(const Cpu&) = delete;
 
   void reset();
-  void take_pins();     // pins to wires
-  void settle();        // bring everything derived from the state up to date
+  void take_pins();  // pins to wires
+  void settle();     // bring what is derived from the state, and stale, up to date
+  void settle_fp();
   void code_changed();  // cached ways to code are void
   void enter_trap(const Trap& trap);
   // Whether a timer will fire before the turn's length foresees, where time counts instructions.

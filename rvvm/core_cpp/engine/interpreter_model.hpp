@@ -118,7 +118,10 @@ template <Depth D> class InterpreterModel {
   void zero_block(U address, u64 size) {
     if (!cpu_.mmu.zero_block(address, size)) fault();
   }
-  void fence_translations(const FenceScope& scope) { cpu_.mmu.fence(scope); }
+  void fence_translations(const FenceScope& scope) {
+    cpu_.mmu.fence(scope);
+    cpu_.hart.stale |= stale_translation;  // ways to code through the context may be void
+  }
 
   // ---- Atomics: harts take turns, so a plain read and write is atomic
   template <class T, class Combine> void amo(unsigned rd, U address, Combine combine) {
@@ -201,7 +204,12 @@ template <Depth D> class InterpreterModel {
     }
   }
 
-  void wait() { cpu_.hart.waiting = true; }
+  void wait() {
+    cpu_.hart.waiting = true;
+    cpu_.raise_attention();
+  }
+  // Wires as they are outside: for who reads them, all others see them between blocks.
+  void take_pins() { cpu_.take_pins(); }
 
   // ---- Traps
   void raise(const Trap& trap) {
@@ -228,13 +236,11 @@ template <Depth D> class InterpreterModel {
     h.pc = pc_;
     h.retired = cpu_.limit - (left_ + 1);
     h.retiring = 1;
-    cpu_.take_pins();
   }
   void end_serial() {
     cpu_.hart.retiring = 0;
     ++cpu_.hart.retired;
-    cpu_.settle();
-    if (cpu_.hart.waiting) cpu_.raise_attention();
+    if (cpu_.hart.stale) cpu_.settle();
   }
 
   bool trapped() const { return trapped_; }

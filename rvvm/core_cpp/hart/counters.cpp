@@ -58,6 +58,7 @@ void thaw(Hart& h) {
 }
 
 void note_overflows(Hart& h) {
+  if (!h.hpm_active) return;
   for (unsigned counter = 3; counter < 32; ++counter) {
     const u64 value = read(h, counter);
     const bool wrapped = value < h.hpm_seen[counter];

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <vector>
 
 #include "hart/csr_rules.hpp"
 
@@ -10,45 +9,76 @@ namespace rvvm {
 
 namespace {
 
-std::vector<CsrRow> make_rows() {
+constexpr CsrControl control_of(Csr csr) {
+  switch (csr) {
+    case Csr::fflags:
+    case Csr::frm:
+    case Csr::fcsr: return CsrControl::fp;
+    case Csr::cycle:
+    case Csr::time:
+    case Csr::instret:
+    case Csr::hpmcounter: return CsrControl::counter;
+    case Csr::stimecmp:
+    case Csr::vstimecmp: return CsrControl::timer;
+    case Csr::satp:
+    case Csr::hgatp: return CsrControl::root;
+    case Csr::senvcfg:
+    case Csr::henvcfg: return CsrControl::envcfg;
+    case Csr::sstateen:
+    case Csr::hstateen: return CsrControl::stateen;
+    default: return CsrControl::none;
+  }
+}
+
+template <class Rule> consteval bool shows_wires() {
+  return requires { Rule::shows_wires; };
+}
+
+template <class Rule>
+constexpr CsrRow make_row(std::string_view text, Csr csr, unsigned index, unsigned stride,
+                          Need need) {
+  const u16 address = static_cast<u16>(csr) + index * stride;
+  return {.read = &Rule::read,
+          .write = &Rule::write,
+          .csr = csr,
+          .address = address,
+          .index = static_cast<u8>(index),
+          .privilege = csr_privilege(address),
+          .read_only = csr_read_only(address),
+          .control = control_of(csr),
+          .shows_wires = shows_wires<Rule>(),
+          .text = text,
+          .need = need};
+}
+
+consteval std::array<CsrRow, csr_count + 1> make_table() {
   using enum Ext;
-  std::vector<CsrRow> rows;
-  auto range = [&](const char* name, Csr csr, unsigned first, unsigned last, unsigned stride,
-                   Need need, auto read, auto write) {
-    for (unsigned n = first; n <= last; n += stride) {
-      const u8 index = (n - first) / stride;
-      const u16 address = static_cast<u16>(csr) + index * stride;
-      rows.push_back({name + std::to_string(n), csr, address, index, need, read, write, nullptr});
-    }
-  };
-#define CSR(address, name, need, rule)                                        \
-  rows.push_back({#name, Csr::name, address, 0, need, &rule<Csr::name>::read, \
-                  &rule<Csr::name>::write, nullptr});
-#define CSR_RANGE(address, name, first, last, stride, need, rule)            \
-  range(#name, Csr::name, first, last, stride, need, &rule<Csr::name>::read, \
-        &rule<Csr::name>::write);
+  std::array<CsrRow, csr_count + 1> table{};
+  std::size_t filled = 0;
+#define CSR(address, name, need, rule) \
+  table[++filled] = make_row<rule<Csr::name>>(#name, Csr::name, 0, 0, need);
+#define CSR_RANGE(address, name, first, last, stride, need, rule)                        \
+  for (unsigned n = first; n <= last; n += stride) {                                     \
+    table[++filled] =                                                                    \
+        make_row<rule<Csr::name>>(#name, Csr::name, (n - first) / stride, stride, need); \
+    table[filled].of_range = true;                                                       \
+    table[filled].number = n;                                                            \
+  }
 #include "isa/csrs.inc"
 #undef CSR
 #undef CSR_RANGE
-  for (CsrRow& row : rows)
-    row.guest = &*std::ranges::find(rows, vs_twin(row.address), &CsrRow::address);
-  return rows;
+  for (CsrRow& row : table)
+    row.guest = std::ranges::find(table, vs_twin(row.address), &CsrRow::address) - table.begin();
+  return table;
 }
 
-const std::vector<CsrRow>& rows_storage() {
-  static const std::vector<CsrRow> rows = make_rows();
-  return rows;
+consteval std::array<u8, 4096> make_numbers() {
+  std::array<u8, 4096> numbers{};
+  constexpr auto table = make_table();
+  for (std::size_t k = 1; k < table.size(); ++k) numbers[table[k].address] = k;
+  return numbers;
 }
-
-// Address to row, for all 4096 addresses.
-const std::array<const CsrRow*, 4096>& rows_by_address() {
-  static const auto index = [] {
-    std::array<const CsrRow*, 4096> by_address{};
-    for (const CsrRow& row : rows_storage()) by_address[row.address] = &row;
-    return by_address;
-  }();
-  return index;
-}
+static_assert(csr_count < 256);
 
 // ---- Access checks: each returns the verdict of one control, `allowed` when it does not apply
 
@@ -103,41 +133,36 @@ Verdict check_stateen(const Hart& h, unsigned index, u64 bit) {
 
 // Controls of single CSRs. They govern modes below M only, except FS, which governs all.
 Verdict check_controls(const Hart& h, const CsrRow& row) {
-  const bool below_machine = h.mode.privilege != Privilege::M;
-  switch (row.csr) {
-    case Csr::fflags:
-    case Csr::frm:
-    case Csr::fcsr: return fp_enabled(h) ? Verdict::allowed : Verdict::illegal_instruction;
-    case Csr::cycle:
-    case Csr::time:
-    case Csr::instret:
-    case Csr::hpmcounter:
-      return below_machine ? check_counter(h, row.address & 31) : Verdict::allowed;
-    case Csr::stimecmp:
-    case Csr::vstimecmp: return below_machine ? check_timer(h) : Verdict::allowed;
-    case Csr::satp:
-    case Csr::hgatp: return below_machine ? check_root(h) : Verdict::allowed;
-    case Csr::senvcfg:
-    case Csr::henvcfg:
-      return below_machine ? check_stateen(h, 0, field::mstateen::ENVCFG.mask()) : Verdict::allowed;
-    case Csr::sstateen:
-    case Csr::hstateen:
-      return below_machine ? check_stateen(h, row.index, field::mstateen::SE.mask())
-                           : Verdict::allowed;
-    default: return Verdict::allowed;
+  if (row.control == CsrControl::fp)
+    return fp_enabled(h) ? Verdict::allowed : Verdict::illegal_instruction;
+  if (h.mode.privilege == Privilege::M) return Verdict::allowed;
+  switch (row.control) {
+    case CsrControl::none:
+    case CsrControl::fp: break;
+    case CsrControl::counter: return check_counter(h, row.address & 31);
+    case CsrControl::timer: return check_timer(h);
+    case CsrControl::root: return check_root(h);
+    case CsrControl::envcfg: return check_stateen(h, 0, field::mstateen::ENVCFG.mask());
+    case CsrControl::stateen: return check_stateen(h, row.index, field::mstateen::SE.mask());
   }
+  return Verdict::allowed;
 }
 
 }  // namespace
 
-std::span<const CsrRow> csr_rows() { return rows_storage(); }
+constinit const std::array<CsrRow, csr_count + 1> csr_table = make_table();
+constinit const std::array<u8, 4096> csr_numbers = make_numbers();
 
-const CsrRow* find_csr(const Hart& h, u16 address) {
-  const CsrRow* row = rows_by_address()[address & 4095];
-  return row && row->need.met(h.extensions) ? row : nullptr;
+std::string CsrRow::name() const {
+  return std::string(text) + (of_range ? std::to_string(number) : "");
 }
 
-Verdict check_csr_access(const Hart& h, const CsrRow& row, bool write) {
+void Hart::equip(const ExtSet& have) {
+  extensions = have;
+  for (const CsrRow& row : csr_rows()) csrs[&row - csr_table.data()] = row.need.met(have);
+}
+
+Verdict judge_csr_access(const Hart& h, const CsrRow& row, bool write) {
   const Verdict v = check_privilege(h, row.address, write);
   // A guest's access that HS-mode itself could not make is illegal, not virtual.
   const Verdict controls = check_controls(h, row);

@@ -88,6 +88,7 @@ constexpr u64 fcsr_flags = 0x1f, fcsr_frm_shift = 5;
 inline void set_fcsr(Hart& h, u64 value) {
   h.csr.fcsr = value & 0xff;
   mark_fp_dirty(h);
+  h.stale |= stale_fp;
 }
 template <Csr> struct Fcsr {
   static u64 read(const Hart& h, unsigned) { return h.csr.fcsr; }
@@ -133,6 +134,23 @@ inline u64 status_mask(const Hart& h, u64 mask) {
   return mask;
 }
 
+// What follows from the fields of a status register that a write has changed: only what is set can
+// let an interrupt through.
+inline void note_status_change(Hart& h, u64 old, u64 now) {
+  using namespace field::mstatus;
+  constexpr u64 enables = MIE.mask() | SIE.mask();
+  constexpr u64 translation = SUM.mask() | MXR.mask() | MPRV.mask() | MPP.mask() | MPV.mask();
+  const u64 changed = old ^ now;
+  if (changed & now & enables) h.stale |= stale_interrupts;
+  if (changed & translation) h.stale |= stale_translation;
+  if (changed & FS.mask()) h.stale |= stale_fp;
+}
+inline void write_status(Hart& h, u64& status, u64 value, u64 mask) {
+  const u64 old = status;
+  status = merge(old, value, mask);
+  note_status_change(h, old, status);
+}
+
 template <Csr> struct Mstatus {
   static u64 read(const Hart& h, unsigned) {
     const bool s = h.has(Ext::S);
@@ -145,8 +163,7 @@ template <Csr> struct Mstatus {
     const u64 mpp = MPP.get(value);
     const bool legal = mpp == 3 || (mpp == 0 && h.has(Ext::U)) || (mpp == 1 && h.has(Ext::S));
     if (!legal) mask &= ~MPP.mask();
-    h.csr.mstatus = merge(h.csr.mstatus, value, mask);
-    h.stale |= stale_interrupts | stale_translation;
+    write_status(h, h.csr.mstatus, value, mask);
   }
 };
 template <Csr> struct Sstatus {
@@ -154,8 +171,7 @@ template <Csr> struct Sstatus {
     return status_fixed(h.csr.mstatus & sstatus_view, xl64(field::sstatus::UXL));
   }
   static void write(Hart& h, unsigned, u64 value) {
-    h.csr.mstatus = merge(h.csr.mstatus, value, status_mask(h, sstatus_view));
-    h.stale |= stale_interrupts | stale_translation;
+    write_status(h, h.csr.mstatus, value, status_mask(h, sstatus_view));
   }
 };
 template <Csr> struct Vsstatus {
@@ -163,8 +179,7 @@ template <Csr> struct Vsstatus {
     return status_fixed(h.csr.vsstatus, xl64(field::vsstatus::UXL));
   }
   static void write(Hart& h, unsigned, u64 value) {
-    h.csr.vsstatus = merge(h.csr.vsstatus, value, status_mask(h, sstatus_view));
-    h.stale |= stale_interrupts | stale_translation;
+    write_status(h, h.csr.vsstatus, value, status_mask(h, sstatus_view));
   }
 };
 template <Csr> struct Hstatus {
@@ -173,7 +188,7 @@ template <Csr> struct Hstatus {
     u64 mask = csr_write_mask(Csr::hstatus);
     if (field::hstatus::VGEIN.get(value) > geilen) mask &= ~field::hstatus::VGEIN.mask();
     h.csr.hstatus = merge(h.csr.hstatus, value, mask);
-    h.stale |= stale_interrupts | stale_translation;
+    h.stale |= stale_interrupts;  // VGEIN
   }
 };
 
@@ -193,6 +208,7 @@ template <Csr> struct Misa {  // read-only: no extension can be switched off, wh
 // Interrupt registers are views of mip and mie ("Machine Interrupt Registers", "hvip, hip, and
 // hie").
 template <Csr> struct Mip {
+  static constexpr bool shows_wires = true;
   static u64 read(const Hart& h, unsigned) { return pending_interrupts(h); }
   static void write(Hart& h, unsigned, u64 value) {
     u64 mask = supervisor_interrupts(h);
@@ -203,6 +219,7 @@ template <Csr> struct Mip {
   }
 };
 template <Csr> struct Sip {
+  static constexpr bool shows_wires = true;
   static u64 visible(const Hart& h) { return mideleg(h) & supervisor_interrupts(h); }
   static u64 read(const Hart& h, unsigned) { return pending_interrupts(h) & visible(h); }
   static void write(Hart& h, unsigned, u64 value) {
@@ -211,6 +228,7 @@ template <Csr> struct Sip {
   }
 };
 template <Csr> struct Hip {
+  static constexpr bool shows_wires = true;
   static u64 read(const Hart& h, unsigned) { return pending_interrupts(h) & guest_interrupts(h); }
   static void write(Hart& h, unsigned, u64 value) {
     h.csr.hvip = merge(h.csr.hvip, value, irq::VSSI);
@@ -218,6 +236,7 @@ template <Csr> struct Hip {
   }
 };
 template <Csr> struct Vsip {  // the delegated VS bits, one place lower
+  static constexpr bool shows_wires = true;
   static u64 visible(const Hart& h) { return h.csr.hideleg & irq::virtual_supervisor; }
   static u64 read(const Hart& h, unsigned) { return (pending_interrupts(h) & visible(h)) >> 1; }
   static void write(Hart& h, unsigned, u64 value) {
@@ -226,8 +245,11 @@ template <Csr> struct Vsip {  // the delegated VS bits, one place lower
   }
 };
 inline void set_mie(Hart& h, u64 value, u64 mask) {
-  h.csr.mie = merge(h.csr.mie, value, mask);
+  const u64 old = h.csr.mie;
+  h.csr.mie = merge(old, value, mask);
   h.stale |= stale_interrupts;
+  // The next deadline is that of the enabled timers.
+  if ((old ^ h.csr.mie) & (irq::MTI | irq::STI | irq::VSTI)) h.stale |= stale_timers;
 }
 template <Csr> struct Mie {
   static u64 read(const Hart& h, unsigned) { return h.csr.mie; }
@@ -248,6 +270,7 @@ template <Csr C> struct Vsie {
   static void write(Hart& h, unsigned, u64 value) { set_mie(h, value << 1, Vsip<C>::visible(h)); }
 };
 template <Csr> struct Hgeip {
+  static constexpr bool shows_wires = true;
   static u64 read(const Hart& h, unsigned) { return h.wires.guest_external; }
   static void write(Hart&, unsigned, u64) {}
 };
@@ -325,7 +348,7 @@ template <Csr C> struct Envcfg {
     if (C == Csr::henvcfg) mask &= h.csr.menvcfg | ~(STCE.mask() | PBMTE.mask() | ADUE.mask());
     u64& word = slot<C>(h, i);
     word = merge(word, value, mask);
-    h.stale |= stale_interrupts | stale_translation;
+    h.stale |= stale_interrupts | stale_timers | stale_translation;
   }
 };
 
@@ -350,7 +373,7 @@ template <Csr C> struct TimeCompare {
   static u64 read(const Hart& h, unsigned i) { return stored<C>(h, i); }
   static void write(Hart& h, unsigned i, u64 value) {
     slot<C>(h, i) = value;
-    h.stale |= stale_interrupts;
+    h.stale |= stale_timers;
   }
 };
 template <Csr C> struct Htimedelta : TimeCompare<C> {};

@@ -9,7 +9,7 @@ void Hart::reset(u64 reset_pc, u64 hart_id) {
   pc = reset_pc;
   csr.mhartid = hart_id;
   if (!has(Ext::U)) csr.mstatus = field::mstatus::MPP.mask();  // the one mode there is
-  turn_start = retiring = traps = 0;
+  turn_start = retiring = traps = timers_due = 0;
   last_trap = {};
   hpm_active = false;
   hpm_seen = {};

@@ -1,5 +1,6 @@
 // A hart: its architectural state, what it is made of, and what is derived from its state.
 #pragma once
+#include <bitset>
 #include <cstddef>
 
 #include "hart/clock.hpp"
@@ -9,8 +10,15 @@
 namespace rvvm {
 
 // What a CSR write or a trap has made stale; the engine brings it up to date before the next
-// instruction.
-enum Stale : u8 { stale_interrupts = 1, stale_translation = 2, stale_pmp = 4, stale_all = 7 };
+// instruction. Most writes make nothing stale, and then nothing is asked.
+enum Stale : u8 {
+  stale_interrupts = 1,   // which interrupt is taken next
+  stale_timers = 2,       // which timers are due, and the next deadline
+  stale_translation = 4,  // the contexts of loads, stores and fetches
+  stale_pmp = 8,
+  stale_fp = 16,  // whether there is floating-point state, and it is dirty
+  stale_all = 31
+};
 
 // From a supervisor CSR's word to its VS twin's.
 constexpr std::size_t guest_bank = offsetof(CsrBank, vsstatus) - offsetof(CsrBank, sstatus);
@@ -34,17 +42,20 @@ struct TrapRecord : Trap {
 
 struct Hart : HartState {
   ExtSet extensions;
+  std::bitset<256> csrs;  // that it has, by number (hart/csr_file.hpp)
   const Clock* clock = nullptr;
   u64 turn_start = 0;  // `retired` at the scheduler's last turn
   u64 retiring = 0;    // 1 while an instruction executes that will count once it retires
   u8 stale = stale_all;
-  u64 traps = 0;  // taken since reset
+  u64 timers_due = 0;  // timer bits of mip, as of the last note_timers()
+  u64 traps = 0;       // taken since reset
   TrapRecord last_trap;
   u8 csr_reach = 3;                // the highest csr_privilege() that the mode has access to
   u64 csr_bank = 0;                // guest_bank while V=1
   bool hpm_active = false;         // some hpmcounter counts: mode changes must be seen by it
   std::array<u64, 32> hpm_seen{};  // counter values at the last look, to notice an overflow
 
+  void equip(const ExtSet& have);
   bool has(Ext e) const { return extensions.has(e); }
   void set_mode(Mode to) {
     mode = to;

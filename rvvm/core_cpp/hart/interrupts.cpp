@@ -27,6 +27,13 @@ u64 guest_external(const Hart& h) {
   return pending;
 }
 
+u64 pending(const Hart& h, u64 timers_due) {
+  u64 software = h.csr.mip;
+  if (stce(h)) software &= ~irq::STI;  // then STIP is the comparator alone
+  const u64 pending = software | h.wires.interrupts | timers_due;
+  return h.has(Ext::H) ? pending | h.csr.hvip | guest_external(h) : pending;
+}
+
 // Privileged spec, "Machine Interrupt Registers", decreasing priority; H chapter for SGEI and VS.
 constexpr unsigned priority[] = {11, 3, 7, 9, 1, 5, 12, 10, 2, 6, 13};
 
@@ -51,18 +58,16 @@ u64 globally_enabled(const Hart& h, u64 delegated, u64 to_guest) {
 
 }  // namespace
 
-u64 pending_interrupts(const Hart& h, u64 of) {
-  u64 software = h.csr.mip;
-  if (stce(h)) software &= ~irq::STI;  // then STIP is the comparator alone
-  u64 pending = software | h.wires.interrupts;
-  if (of & (irq::MTI | irq::STI | irq::VSTI)) pending |= timers(h);
-  if (h.has(Ext::H)) pending |= h.csr.hvip | guest_external(h);
-  return pending & of;
-}
+u64 pending_interrupts(const Hart& h) { return pending(h, timers(h)); }
+
+void note_timers(Hart& h) { h.timers_due = timers(h); }
 
 std::optional<unsigned> next_interrupt(const Hart& h) {
+  u64 ready = pending(h, h.timers_due) & h.csr.mie;
+  if (!ready) [[likely]]
+    return std::nullopt;
   const u64 delegated = mideleg(h), to_guest = delegated & h.csr.hideleg;
-  const u64 ready = pending_interrupts(h, h.csr.mie & globally_enabled(h, delegated, to_guest));
+  ready &= globally_enabled(h, delegated, to_guest);
   if (!ready) return std::nullopt;
   // M before HS before VS, whatever the numbers.
   if (const u64 machine = ready & ~delegated) return highest(machine);
@@ -70,7 +75,7 @@ std::optional<unsigned> next_interrupt(const Hart& h) {
   return highest(ready);
 }
 
-bool wakes(const Hart& h) { return pending_interrupts(h, h.csr.mie) != 0; }
+bool wakes(const Hart& h) { return pending_interrupts(h) & h.csr.mie; }
 
 u64 next_deadline(const Hart& h) {
   const u64 now = h.time();

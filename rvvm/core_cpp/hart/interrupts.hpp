@@ -7,10 +7,12 @@
 
 namespace rvvm {
 
-// All of mip: software's bits, the wires, the timers, and what the hypervisor injects.
-// `of`: the ones that matter; a timer that does not is not asked for the time.
-u64 pending_interrupts(const Hart& h, u64 of = ~u64{0});
-// The interrupt to take now, as its number in mip; none when masked.
+// All of mip, now: software's bits, the wires, the timers, and what the hypervisor injects.
+u64 pending_interrupts(const Hart& h);
+// Compares the timers with the clock. Between two of these time passes, and no timer is seen to.
+void note_timers(Hart& h);
+// The interrupt to take, as its number in mip; none when masked. Timers are due as noted: asking
+// the clock costs more than all else here.
 std::optional<unsigned> next_interrupt(const Hart& h);
 // WFI and wrs wake on any pending and locally enabled interrupt, whatever the global enables say.
 bool wakes(const Hart& h);

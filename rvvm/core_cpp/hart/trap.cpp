@@ -9,6 +9,7 @@ namespace {
 // Entering a handler enables no interrupt that was not enabled before.
 void enter(Hart& h, Mode mode) {
   if (h.hpm_active) counters::freeze(h);
+  if (mode.virt != h.mode.virt) h.stale |= stale_fp;
   h.set_mode(mode);
   if (h.hpm_active) counters::thaw(h);
   h.stale |= stale_translation;

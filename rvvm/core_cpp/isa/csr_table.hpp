@@ -18,6 +18,14 @@ enum class Csr : u16 {
 constexpr bool csr_read_only(u16 address) { return (address >> 10 & 3) == 3; }
 constexpr u8 csr_privilege(u16 address) { return address >> 8 & 3; }  // 0 U, 1 S, 2 H and VS, 3 M
 
+inline constexpr std::size_t csr_count = 0
+#define CSR(address, name, need, rule) +1
+#define CSR_RANGE(address, name, first, last, stride, need, rule) +((last) - (first)) / (stride) + 1
+#include "isa/csrs.inc"
+#undef CSR
+#undef CSR_RANGE
+    ;
+
 constexpr bool is_csr(u16 address) {
 #define CSR(number, name, need, rule) \
   if (address == number) return true;

@@ -33,7 +33,8 @@ void access_csr(M& m, const Insn& i, u64 operand, CsrChange change, bool writes)
     case Verdict::virtual_instruction: return m.virtual_instruction();
     case Verdict::allowed: break;
   }
-  if (h.mode.virt) row = row->guest;
+  if (h.mode.virt) row = &csr_table[row->guest];
+  if (row->shows_wires) m.take_pins();
   const u64 old = read_csr(h, *row);
   if (writes) write_csr(h, *row, changed(modifiable(h, *row, old), operand, change));
   m.x(i.rd, old);
