@@ -123,7 +123,7 @@ class Batch:
         for number, run in enumerate(self.runs):
             if number % BETWEEN == 0:
                 for place in both:
-                    place.data(self.data[number // BETWEEN % len(self.data)])
+                    place.refresh(self.data[number // BETWEEN % len(self.data)])
             start, pc = self.starts[run.start], places[run.program]
             registers = start.registers(both[0], pc)
             for place in both:

@@ -10,14 +10,29 @@ from typing import Any
 
 from asm import asm, assemble
 from engines.jit_programs import ILLEGAL, Maker, Slot, groups, is_access
-from privileged.manual import FS, MPP, MPRV, MPV, MXR, SPIE, SPP, SUM
+from privileged.manual import (
+    FS,
+    MPP,
+    MPRV,
+    MPV,
+    MXR,
+    PTE_A,
+    PTE_D,
+    PTE_R,
+    PTE_U,
+    PTE_W,
+    PTE_X,
+    SPIE,
+    SPP,
+    SUM,
+)
 from semantics.integer_programs import letters, scattered, table
 
 Piece = list[Slot]
 
 # Registers that programs read and do not write; 28 and 29 are the handlers'.
-OTHER_ROOT, OTHER_CODE, OTHER_DATA, LOOPS, CODE, DATA = 24, 25, 26, 27, 30, 31
-KEPT = {OTHER_ROOT, OTHER_CODE, OTHER_DATA, LOOPS, 28, 29, CODE, DATA}
+LEAVES, OTHER_ROOT, OTHER_CODE, OTHER_DATA, LOOPS, CODE, DATA = 23, 24, 25, 26, 27, 30, 31
+KEPT = {LEAVES, OTHER_ROOT, OTHER_CODE, OTHER_DATA, LOOPS, 28, 29, CODE, DATA}
 #: pointers into data at the start of a run: some live in host registers, others do not
 BASES = (2, 3, 5, 8, 9, 10, 11, 12, 13, 14, 15, 18)
 
@@ -206,6 +221,31 @@ def other_space(make: PieceMaker) -> Piece:
     return [*swap, *fenced, *accesses(make), *back]
 
 
+#: x6 points to the leaf entry for what a register points to: both are in the first MiB of RAM
+ENTRY = f"srli x6, x{{}}, 9; andi x6, x6, 0x7f8; add x6, x6, x{LEAVES}; ld x5, 0(x6)"
+
+
+def other_leaf(make: PieceMaker) -> Piece:
+    """Two pages change places, or a leaf loses a bit for a while, with the fences that it takes.
+
+    Behind the first store nothing may be fetched or loaded before the fence.
+    """
+    chance = make.chance
+    of = chance.choice((CODE, DATA, DATA))
+    begin = fixed(ENTRY.format(of))
+    if chance.random() < 0.5:
+        fence = "sfence.vma x0, x0"
+        if chance.random() < 0.6:
+            fence = f"sfence.vma x{of}, x0; lui x6, 1; add x6, x6, x{of}; sfence.vma x6, x0"
+        swap = f"ld x7, 8(x6); sd x7, 0(x6); sd x5, 8(x6); {fence}"
+        return [*begin, *fixed(swap), *(accesses(make) if of == DATA else plain(make))]
+    bit = chance.choice((PTE_W, PTE_R | PTE_W, PTE_U, PTE_A, PTE_D, PTE_X))
+    fence = chance.choice((f"sfence.vma x{of}, x0", "sfence.vma x0, x0"))
+    change = fixed(f"xori x5, x5, {bit}; sd x5, 0(x6); {fence}")
+    used = accesses(make) if of == DATA else fixed(f"jalr x1, 8(x{CODE})") * chance.getrandbits(1)
+    return [*begin, *change, *used, *begin, *change]
+
+
 def returns(make: PieceMaker) -> Piece:
     """sret or mret to the next instruction, in any mode."""
     chance = make.chance
@@ -266,6 +306,7 @@ WEIGHTS: dict[Callable[[PieceMaker], Piece], int] = {
     unit_off: 1,
     permissions: 2,
     other_space: 2,
+    other_leaf: 1,
     returns: 3,
     calls_above: 1,
     changes_code: 1,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from engines.fuzz_pieces import BASES, LOOPS, OTHER_CODE, OTHER_DATA, OTHER_ROOT
+from engines.fuzz_pieces import BASES, LEAVES, LOOPS, OTHER_CODE, OTHER_DATA, OTHER_ROOT
 from engines.jit_programs import CODE_POINTER, DATA_POINTER, data, register_values
 from privileged.bench import RAM, Bench, permissive
 from privileged.manual import (
@@ -59,6 +59,7 @@ HANDLER = """
         andi  x29, x29, -4
         addi  x29, x29, {odd}
         csrw  {x}epc, x29
+        {exit}
         {x}ret
     lost: csrr x29, {x}epc
         csrw  {x}epc, x30
@@ -75,6 +76,12 @@ QUIET = {
     HS: f"{LATER}; csrw stimecmp, x29; csrw vstimecmp, x29",
     VS: f"{LATER}; csrw stimecmp, x29",
 }
+
+#: a guest's call ends it: on in the hypervisor, behind the call
+GUEST_EXIT = """csrr x29, scause; addi x29, x29, -10
+    bnez x29, back
+    li x29, 0x80; csrc hstatus, x29
+    back: nop"""
 
 #: extensions that some harts lack
 FEWER = [(), (), (), (), (), ("c", "zcb", "zcmop"), ("d", "zfh", "zfa"), ("zfh",), ("sstc",)]
@@ -141,6 +148,7 @@ class Place:
     odd: int
     engine: dict[str, Any]
     roots: list[int] = field(default_factory=list)
+    leaves: list[int] = field(default_factory=list)  # last-level tables of RAM
 
     def __post_init__(self) -> None:
         chance = Random(self.seed)
@@ -158,6 +166,7 @@ class Place:
             if "sstc" in self.world.without:
                 quiet = f"csrw {letter}ie, x0"
             names = {"x": letter, "lost": FETCH_FAULTS, "odd": self.odd, "quiet": quiet}
+            names["exit"] = GUEST_EXIT if mode == HS else ""
             self.bench.load(HANDLER.format(**names), at)
         self.system.write(PROGRAM + self.odd, self.program)
 
@@ -178,11 +187,13 @@ class Place:
                 table.map(at + to, at, S_ALL)
             table.map(RAM + to + LARGE, RAM, leaf(chance, S_ALL), level=1)
             self.roots.append(table.atp(len(self.roots)) if world.scheme else 0)
+            self.leaves.append(table.slot(RAM + to) & -PAGE)
         guest = Table(self.bench, SV39, gstage=True)
         guest.fill(RAM, U_ALL)
         for page in DATA_PAGES:
             guest.map(page, page, leaf(chance, U_ALL))
         self.guest_root = guest.atp() if world.second else 0
+        self.tables = {at: self.system.read(at, PAGE) for at in self.leaves}
 
     def _csrs(self, chance: Random) -> None:
         bench, world, to = self.bench, self.world, self.world.to_virtual
@@ -201,8 +212,20 @@ class Place:
             bench.set(mie=ONES)
         self.status = FS(chance.choice((3, 3, 3, 3, 3, 3, 3, 2, 1, 0)))
 
-    def data(self, content: bytes) -> None:
+    def refresh(self, content: bytes) -> None:
+        """Data and address spaces anew."""
         self.system.write(DATA_PAGES[0], content)
+        for at, table in self.tables.items():
+            self.system.write(at, table)
+        self.bench.set(pmpaddr0=ONES)  # this drops all translations
+
+    @property
+    def leaf_pointer(self) -> int:
+        """Where a supervisor, or M-mode in its own world, reaches the last-level tables."""
+        world = self.world
+        return self.leaves[0] + (
+            world.to_virtual + LARGE if world.scheme and world.mode != M else 0
+        )
 
     def start(self, registers: bytes, status: int, fcsr: int, swapped: bool, pc: int) -> None:
         """To the start of a program, as if nothing had been before."""
@@ -247,6 +270,7 @@ class Start:
     def registers(self, place: Place, pc: int) -> bytes:
         x = self.integers.copy()
         x[OTHER_ROOT] = place.roots[not self.swapped]
+        x[LEAVES] = place.leaf_pointer
         x[CODE_POINTER], x[OTHER_CODE] = pc, pc ^ ALIAS
         return b"".join(value.to_bytes(8, "little") for value in (*x, *self.floats))
 
