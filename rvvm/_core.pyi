@@ -158,6 +158,10 @@ class System:
     def write(self, address: int, data: bytes | mmap) -> None: ...
     def view(self, address: int, size: int, writable: bool = False) -> memoryview:
         """Zero-copy. The core does not see writes through a writable view."""
+    def dma(self, address: int, size: int) -> memoryview:
+        """Writable, for devices: they say what they wrote with ``written``."""
+    def written(self, address: int, size: int) -> None:
+        """These bytes of RAM have changed: code decoded from them and reservations are void."""
     def watch_store(
         self, address: int, size: int, callback: Callable[[int, int, int], None]
     ) -> None:

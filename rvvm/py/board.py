@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import rvvm.py.devices  # noqa: F401  # makes the devices known
 from rvvm.py import isa
 from rvvm.py.completion import PAGE, cpu_nodes, hart_id, memory_nodes
 from rvvm.py.devices.device import Device, Target
+from rvvm.py.devices.virtio.function import Function
+from rvvm.py.devices.virtio.ram import Ram
 from rvvm.py.host import Clock, Host, Serial, SerialPort
 from rvvm.py.tree import Node, Property, Region, Specifier, Tree
 
@@ -57,8 +60,10 @@ class Board:
         self.serial_ports: dict[str, Serial] = {}
         self._claimed: list[tuple[Region, Node]] = []
         self._harts: dict[str, Hart] = {}  # by the path of the cpu node
+        self._cards = list(self.host.cards)  # that have no slot yet
         self._add_memory()
         self._add_harts()
+        self.ram = Ram(system, self.memory)
         self._add_devices()
 
     # Memory and harts
@@ -122,7 +127,26 @@ class Board:
         for node in nodes:
             if node.path in self.devices:
                 self._wire(node)
+        self._check_cards()
         self._check_console()
+
+    def cards(self, node: Node, bus: str, room: int) -> list[Function]:
+        """Put the cards that fit into a node's slots."""
+        fitting = [card for card in self._cards if card.fits(bus, node.name, node.path)][:room]
+        for card in fitting:
+            self._cards.remove(card)
+            card.function.attach(self.ram, partial(self._report, node.path))
+        return [card.function for card in fitting]
+
+    def _report(self, path: str, problem: str) -> None:
+        self.host.report(f"{path}: {problem}")
+
+    def _check_cards(self) -> None:
+        """What was asked for must be there."""
+        for card in self._cards:
+            name = type(card.function).__name__
+            where = f" on {card.bus}" if card.bus else ""
+            raise self.tree.error(f"has no free virtio slot{where} for the device {name}")
 
     def _check_console(self) -> None:
         """A machine whose output goes nowhere would look dead."""
@@ -299,3 +323,6 @@ class _Wiring:
 
     def device(self, node: Node) -> Device | None:
         return self._board.devices.get(node.path)
+
+    def cards(self, node: Node, bus: str, room: int) -> list[Function]:
+        return self._board.cards(node, bus, room)

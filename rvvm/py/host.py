@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import heapq
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from rvvm.py.devices.virtio.function import Function
 
 
 class Serial(Protocol):
@@ -131,15 +135,35 @@ class Clock:
             self._timer.start()
 
 
+class Card(NamedTuple):
+    """A virtio device, and where it goes: the first free slot of the tree; or of a ``bus``, which
+    is ``mmio`` or ``pci``, or a slot's node, by name or path."""
+
+    function: Function
+    bus: str | None = None
+
+    def fits(self, *names: str) -> bool:
+        """Whether a slot that is known by these names will do."""
+        return self.bus is None or self.bus in names
+
+
+def complain(text: str) -> None:
+    """A line for the user, while the machine runs on."""
+    print("rvvm:", text, file=sys.stderr, flush=True)
+
+
 @dataclass
 class Host:
     """The host's side of a board. What is left out is filled in by the board.
 
     ``halt(code)`` stops the machine with an exit status; ``reboot()`` asks for a restart;
-    ``serial`` is the line of the console (``/chosen/stdout-path``).
+    ``serial`` is the line of the console (``/chosen/stdout-path``); ``cards`` are put into the
+    board's virtio slots; ``report`` tells the user a line.
     """
 
     serial: Serial = field(default_factory=SerialPort)
     clock: Clock = field(default_factory=Clock)
     halt: Callable[[int], None] | None = None
     reboot: Callable[[], None] | None = None
+    cards: Sequence[Card] = ()
+    report: Callable[[str], None] = complain

@@ -59,6 +59,12 @@ class FakeSystem:
         data, at = self._find(address, len(value))
         data[at : at + len(value)] = value
 
+    def dma(self, address: int, size: int) -> memoryview:
+        return memoryview(self.ram[address, size])
+
+    def written(self, address: int, size: int) -> None:
+        """There is no code here."""
+
     def watch_store(
         self, address: int, size: int, callback: Callable[[int, int, int], None]
     ) -> None:

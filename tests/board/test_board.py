@@ -15,11 +15,14 @@ from rvvm.py.board import Board, timebase
 from rvvm.py.completion import complete
 from rvvm.py.devices.plic import Plic
 from rvvm.py.devices.uart import Uart
+from rvvm.py.devices.virtio.entropy import Entropy
+from rvvm.py.devices.virtio.mmio import VirtioMmio
 from rvvm.py.errors import UserError
-from rvvm.py.host import Host, SerialPort
+from rvvm.py.host import Card, Host, SerialPort
 from rvvm.py.tree import Tree
 
 UART, PLIC, CLINT, TEST = 0x1000_0000, 0xC00_0000, 0x200_0000, 0x10_0000
+VIRTIO = range(0x1000_1000, 0x1000_9000, 0x1000)
 MEI, SEI = 11, 9
 
 
@@ -58,7 +61,7 @@ def test_virt() -> None:
         "/soc/clint@2000000": (CLINT, 0x1_0000),
         "/soc/interrupt-controller@c000000": (PLIC, 0x60_0000),
         "/soc/serial@10000000": (UART, 0x100),
-    }
+    } | {f"/soc/virtio_mmio@{base:x}": (base, 0x1000) for base in VIRTIO}
     assert isinstance(bench.board.devices["/soc/serial@10000000"], Uart)
     assert timebase(bench.board.tree) == 10_000_000
 
@@ -309,3 +312,43 @@ def test_symbols_reach_the_devices(tmp_path: Path) -> None:
     assert bench.port.output == b"h"
     bench.store(0x8000_1000, 8, 7)
     assert bench.system.halted == [3]
+
+
+def test_cards_go_into_free_slots() -> None:
+    kinds = [(Entropy(), "virtio_mmio@10003000"), (Entropy(), None), (Entropy(), "mmio")]
+    bench = virt(cards=[Card(*kind) for kind in kinds])
+    slots = [bench.board.devices[f"/soc/virtio_mmio@{base:x}"] for base in VIRTIO]
+    assert all(isinstance(slot, VirtioMmio) for slot in slots)
+    first, second, third = (card for card, _ in kinds)
+    assert [slot.function for slot in slots[:3]] == [second, third, first]
+    assert [bench.load(base + 8, 4) for base in VIRTIO] == [4, 4, 4, 0, 0, 0, 0, 0]
+    assert second.ram is bench.board.ram
+
+
+def test_a_card_interrupts_through_its_slot() -> None:
+    card = Entropy()
+    bench = virt(cards=[Card(card)])
+    bench.store(PLIC + 4 * 1, 4, 1)
+    bench.store(PLIC + 0x2000, 4, 1 << 1)
+    card.changed()
+    assert bench.system.harts[0].interrupts == {MEI: True}
+    bench.store(VIRTIO[0] + 0x64, 4, 2)
+    assert bench.load(PLIC + 0x20_0004, 4) == 1
+    bench.store(PLIC + 0x20_0004, 4, 1)
+    assert bench.system.harts[0].interrupts == {MEI: False}
+
+
+def test_a_card_that_stops_is_told_of_once() -> None:
+    told: list[str] = []
+    card = Entropy()
+    virt(cards=[Card(card)], report=told.append)
+    card.fail("no more bytes")
+    card.fail("still none")
+    assert told == ["/soc/virtio_mmio@10001000: entropy: no more bytes: stopped until it is reset"]
+
+
+def test_a_card_without_a_slot(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="has no free virtio slot for the device Entropy"):
+        Bench(make(tmp_path, CPU + MEMORY), cards=[Card(Entropy())])
+    with pytest.raises(UserError, match="has no free virtio slot on mmio for the"):
+        virt(cards=[Card(Entropy(), "mmio") for _ in range(9)])

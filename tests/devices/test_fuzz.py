@@ -17,10 +17,35 @@ from rvvm.py.devices.plic import Plic
 from rvvm.py.devices.sifive_test import SifiveTest
 from rvvm.py.devices.syscon import Syscon
 from rvvm.py.devices.uart import Uart
+from rvvm.py.devices.virtio.block import Block
+from rvvm.py.devices.virtio.entropy import Entropy
+from rvvm.py.devices.virtio.function import Function
+from rvvm.py.devices.virtio.mmio import VirtioMmio
+from rvvm.py.devices.virtio.ram import Ram
 from rvvm.py.host import Clock
+from rvvm.py.tree import Region
 
 SYSTEM = FakeSystem()
+SYSTEM.add_ram(0x8000_0000, 0x1_0000)
 HARTS = [FakeHart(0, "i"), FakeHart(1, "i")]
+
+
+class NoDisk:
+    """Bytes that nobody keeps."""
+
+    name, size, read_only = "none", 1 << 20, False
+
+    def ignore(self, *_: object) -> None:
+        pass
+
+    read = write = flush = discard = zero = close = ignore
+
+
+def _with_ram(function: Function) -> Function:
+    function.attach(Ram(SYSTEM, [Region(0x8000_0000, 0x1_0000)]), lambda text: None)
+    return function
+
+
 DEVICES = {
     "uart": (lambda: Uart(), 0x100),
     "uart, reg-shift 2": (lambda: Uart(shift=2), 0x100),
@@ -29,6 +54,9 @@ DEVICES = {
     "syscon": (lambda: Syscon(4), 0x1000),
     "test": (lambda: SifiveTest(lambda code: None, lambda: None), 0x1000),
     "rtc": (lambda: GoldfishRtc(Clock(lambda: 10**18)), 0x1000),
+    "virtio, empty": (lambda: VirtioMmio(), 0x1000),
+    "virtio, entropy": (lambda: VirtioMmio(_with_ram(Entropy())), 0x1000),
+    "virtio, block": (lambda: VirtioMmio(_with_ram(Block(NoDisk(), queues=3))), 0x1000),
     "htif": (lambda: Htif(SYSTEM, lambda code: None), 0x10),
 }
 

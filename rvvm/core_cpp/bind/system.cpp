@@ -135,6 +135,18 @@ py::memoryview view(const std::shared_ptr<SystemFace>& f, u64 address, u64 size,
   return py::memoryview(py::cast(RamView{f, host, size, writable}));
 }
 
+// For devices, which say what they have written.
+py::memoryview dma(const std::shared_ptr<SystemFace>& f, u64 address, u64 size) {
+  u8* host = f->system.bus.host(Hpa{address}, size);
+  if (!host) outside(address, size);
+  return py::memoryview(py::cast(RamView{f, host, size, true}));
+}
+
+void written(SystemFace& f, u64 address, u64 size) {
+  if (!f.system.bus.host(Hpa{address}, size)) outside(address, size);
+  f.system.written(address, size);
+}
+
 Exit run(SystemFace& f, std::optional<u64> instructions) {
   if (f.writable_view) f.system.forget_code();
   auto signals = [&f] {
@@ -242,6 +254,8 @@ void bind_system(py::module_& m) {
       .def("read", &read_memory, py::arg("address"), py::arg("size"))
       .def("write", &write_memory, py::arg("address"), py::arg("data"))
       .def("view", &view, py::arg("address"), py::arg("size"), py::arg("writable") = false)
+      .def("dma", &dma, py::arg("address"), py::arg("size"))
+      .def("written", &written, py::arg("address"), py::arg("size"))
       .def("watch_store", &watch_store, py::arg("address"), py::arg("size"), py::arg("callback"))
       .def("run", &run, py::arg("instructions") = py::none())
       .def("pause", [](SystemFace& f) { f.system.pause(); })

@@ -277,10 +277,14 @@ bool System::write(u64 address, const u8* data, u64 size) {
   u8* host = bus.host(Hpa{address}, size);
   if (!host) return false;
   std::memcpy(host, data, size);
-  if (!size) return true;
+  written(address, size);
+  return true;
+}
+
+void System::written(u64 address, u64 size) {
+  if (!size) return;
   code_written(Hpa{address}, size);
   reserved_written(nullptr, Hpa{address}, size);
-  return true;
 }
 
 void System::forget_code() {

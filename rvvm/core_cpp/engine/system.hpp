@@ -53,8 +53,9 @@ class System final : public StoreListener {
   // Physical memory of RAM, in step with translated code. False outside RAM.
   bool read(u64 address, u8* data, u64 size) const;
   bool write(u64 address, const u8* data, u64 size);
-  void forget_code();  // after writes that did not come through here
-  void observe();      // after `observers` has changed
+  void written(u64 address, u64 size);  // a device has written these bytes of RAM itself
+  void forget_code();                   // after writes that did not come through here
+  void observe();                       // after `observers` has changed
   void stop_on_traps(const std::set<u64>& causes);
   TranslationStats translation_stats() const { return engine_->translation_stats(); }
   CodeCache::Stats code_stats() const;  // of all caches together

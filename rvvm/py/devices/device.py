@@ -10,6 +10,7 @@ from rvvm.py.register import Line, Place, Register, State, Window
 
 if TYPE_CHECKING:
     from rvvm._core import Hart, System
+    from rvvm.py.devices.virtio.function import Function
     from rvvm.py.host import Clock, Serial
     from rvvm.py.tree import Node
 
@@ -48,6 +49,9 @@ class Wiring(Protocol):
 
     def device(self, node: Node) -> Device | None:
         """The device of another node that has ``reg``."""
+
+    def cards(self, node: Node, bus: str, room: int) -> list[Function]:
+        """The virtio devices that go into this node's slots, at most ``room``."""
 
 
 class Device:

@@ -1,0 +1,177 @@
+"""Block device (section 5.2): the sectors of a disk."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import NamedTuple
+
+from rvvm.py.devices.virtio.function import Function
+from rvvm.py.devices.virtio.queue import MAX_SIZE, Queue
+from rvvm.py.devices.virtio.ram import ProtocolError
+from rvvm.py.devices.virtio.ring import Chain
+from rvvm.py.disk import SECTOR, Disk, cut
+from rvvm.py.register import Register
+
+# 5.2.3: features
+SEG_MAX, RO, BLK_SIZE, FLUSH, TOPOLOGY, CONFIG_WCE, MQ, DISCARD, WRITE_ZEROES = (
+    1 << bit for bit in (2, 5, 6, 9, 10, 11, 12, 13, 14)
+)
+
+# 5.2.6: kinds of requests, and how they end
+IN, OUT, FLUSH_CACHE, GET_ID, DISCARD_RANGES, ZERO_RANGES = 0, 1, 4, 8, 11, 13
+OK, IOERR, UNSUPP = 0, 1, 2
+
+HEADER = struct.Struct("<IIQ")  # type, reserved, sector
+RANGE = struct.Struct("<QII")  # sector, sectors, flags
+UNMAP = 1  # flag of a range
+ID_BYTES = 20
+MAX_RANGES = 64
+MAX_RANGE = (1 << 32) // SECTOR - 1  # sectors
+
+
+class Request(NamedTuple):
+    """What is asked, without header and status: where, and the data."""
+
+    offset: int
+    readable: list[memoryview]
+    writable: list[memoryview]
+
+
+class Block(Function, kind=2):
+    """A disk, with as many queues as asked for.
+
+    Requests are handled in the order they come, so a flush covers every write before it.
+    """
+
+    capacity = Register(0x00, width=8, access="r", stored=False)
+    seg_max = Register(0x0C, access="r", reset=MAX_SIZE - 2)  # room for header and status
+    blk_size = Register(0x14, access="r", reset=SECTOR)
+    physical_block_exp = Register(0x18, width=1, access="r", reset=3)  # pages are written best
+    min_io_size = Register(0x1A, width=2, access="r", reset=8)
+    writeback = Register(0x20, width=1, reset=1, writable=1)
+    num_queues = Register(0x22, width=2, access="r", stored=False)
+    max_discard_sectors = Register(0x24, access="r", reset=MAX_RANGE)
+    max_discard_seg = Register(0x28, access="r", reset=MAX_RANGES)
+    discard_sector_alignment = Register(0x2C, access="r", reset=8)
+    max_write_zeroes_sectors = Register(0x30, access="r", reset=MAX_RANGE)
+    max_write_zeroes_seg = Register(0x34, access="r", reset=MAX_RANGES)
+    write_zeroes_may_unmap = Register(0x38, width=1, access="r", reset=1)
+
+    def __init__(self, disk: Disk, queues: int = 1, serial: str = "") -> None:
+        self.disk = disk
+        self.serial = serial.encode()[:ID_BYTES].ljust(ID_BYTES, b"\0")
+        features = SEG_MAX | BLK_SIZE | TOPOLOGY | FLUSH | CONFIG_WCE | (MQ if queues > 1 else 0)
+        features |= RO if disk.read_only else DISCARD | WRITE_ZEROES
+        self._kinds: dict[int, Callable[[Request], int]] = {
+            IN: self._read,
+            OUT: self._write,
+            FLUSH_CACHE: self._flush,
+            GET_ID: self._identify,
+            DISCARD_RANGES: self._discard,
+            ZERO_RANGES: self._zero,
+        }
+        super().__init__(queues=queues, features=features)
+
+    def on_capacity_read(self) -> int:
+        return self.disk.size // SECTOR
+
+    def on_num_queues_read(self) -> int:
+        return len(self.queues)
+
+    def serve(self, queue: Queue) -> None:
+        for chain in queue:
+            self._handle(chain)
+            queue.push(chain, chain.room)
+
+    def _handle(self, chain: Chain) -> None:
+        header, readable = _header(chain.readable)
+        kind, _, sector = HEADER.unpack(header)
+        status, writable = _status(chain.writable)
+        try:
+            handler = self._kinds.get(kind)
+            result = handler(Request(sector * SECTOR, readable, writable)) if handler else UNSUPP
+        except OSError:
+            result = IOERR
+        status[0] = result
+
+    # The kinds of requests
+
+    def _within(self, offset: int, size: int) -> bool:
+        return size % SECTOR == 0 and offset + size <= self.disk.size
+
+    def _read(self, request: Request) -> int:
+        if not self._within(request.offset, _total(request.writable)):
+            return IOERR
+        self.disk.read(request.writable, request.offset)
+        return OK
+
+    def _write(self, request: Request) -> int:
+        if self.disk.read_only or not self._within(request.offset, _total(request.readable)):
+            return IOERR
+        self.disk.write(request.readable, request.offset)
+        return self._settle()
+
+    def _settle(self) -> int:
+        """5.2.6.2: without a cache, or one that the driver knows of, a write is on the disk."""
+        if not self.has(FLUSH) or self.has(CONFIG_WCE) and not self.writeback:
+            self.disk.flush()
+        return OK
+
+    def _flush(self, request: Request) -> int:
+        self.disk.flush()
+        return OK
+
+    def _identify(self, request: Request) -> int:
+        rest = self.serial
+        for view in request.writable:
+            piece, rest = rest[: len(view)], rest[len(view) :]
+            view[: len(piece)] = piece
+        return OK
+
+    def _discard(self, request: Request) -> int:
+        return self._ranges(request, 0, lambda offset, size, _: self.disk.discard(offset, size))
+
+    def _zero(self, request: Request) -> int:
+        return self._ranges(request, UNMAP, self.disk.zero)
+
+    def _ranges(self, request: Request, flags: int, act: Callable[[int, int, bool], None]) -> int:
+        """5.2.6.2: each range in turn; what is wrong with one is found before any is touched."""
+        data = b"".join(request.readable)
+        if self.disk.read_only:
+            return IOERR
+        if not 0 < len(data) <= MAX_RANGES * RANGE.size or len(data) % RANGE.size:
+            return UNSUPP
+        ranges = list(RANGE.iter_unpack(data))
+        if any(flag & ~flags for _, _, flag in ranges):
+            return UNSUPP
+        if not all(self._within(sector * SECTOR, count * SECTOR) for sector, count, _ in ranges):
+            return IOERR
+        for sector, count, flag in ranges:
+            if count:
+                act(sector * SECTOR, count * SECTOR, bool(flag & UNMAP))
+        return self._settle()
+
+
+def _total(views: list[memoryview]) -> int:
+    return sum([len(view) for view in views])
+
+
+def _header(views: list[memoryview]) -> tuple[bytes, list[memoryview]]:
+    """The header, and the rest. Drivers give it a buffer of its own, but need not (2.7.4.1)."""
+    if views and len(views[0]) == HEADER.size:
+        return bytes(views[0]), views[1:]
+    total = _total(views)
+    if total < HEADER.size:
+        raise ProtocolError(f"a request with a header of {total} bytes")
+    return b"".join(cut(views, 0, HEADER.size)), cut(views, HEADER.size, total)
+
+
+def _status(views: list[memoryview]) -> tuple[memoryview, list[memoryview]]:
+    """The place of the status, which is the last byte to be written, and what is before it."""
+    if views and len(views[-1]) == 1:
+        return views[-1], views[:-1]
+    total = _total(views)
+    if total == 0:
+        raise ProtocolError("a request without room for its status")
+    return cut(views, total - 1, total)[0], cut(views, 0, total - 1)

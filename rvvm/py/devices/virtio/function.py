@@ -1,0 +1,184 @@
+"""What every virtio device is, below any transport: status, features, queues, configuration.
+
+A kind of device is a subclass with its number, its features and its configuration space declared as
+registers, and ``serve``, which handles a queue that was kicked::
+
+    class Entropy(Function, kind=4):
+        def serve(self, queue: Queue) -> None:
+            for chain in queue:
+                ...
+                queue.push(chain, written)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+from rvvm.py.devices.device import Device
+from rvvm.py.devices.virtio.queue import MAX_SIZE, RING_FEATURES, VERSION_1, Queue
+from rvvm.py.devices.virtio.ram import ProtocolError, Ram
+from rvvm.py.register import State
+
+# 2.1: device status
+ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK, NEEDS_RESET, FAILED = 1, 2, 4, 8, 64, 128
+STATUS_BITS = ACKNOWLEDGE | DRIVER | DRIVER_OK | FEATURES_OK | FAILED
+
+# 4.1.4.5 and 4.2.2: why it interrupts
+USED_BUFFER, CONFIG_CHANGE = 1, 2
+
+
+def _nobody() -> None:
+    pass
+
+
+class Function(Device):
+    """A device without a place. The board attaches it; its transport sets ``interrupt``.
+
+    ``features`` is what it offers besides those of the rings. Whatever the driver does, the worst
+    is NEEDS_RESET: ``guarded`` sees to that.
+    """
+
+    kind: ClassVar[int] = 0
+    """The device ID (chapter 5)."""
+
+    status = State(0)
+    accepted = State(0)  # features, by the driver
+    pending = State(0)  # why it interrupts
+    generation = State(0)  # of the configuration (2.5.2)
+
+    def __init_subclass__(cls, kind: int = 0, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.kind = kind or cls.kind
+
+    def __init__(self, queues: int, features: int = 0, queue_size: int = MAX_SIZE) -> None:
+        self.queues = [Queue(queue_size) for _ in range(queues)]
+        self.features = features | RING_FEATURES
+        self.ram: Ram | None = None
+        self.interrupt: Callable[[], None] = _nobody
+        self.report: Callable[[str], None] = lambda text: None
+        super().__init__()
+
+    def attach(self, ram: Ram, report: Callable[[str], None]) -> None:
+        """What it needs of the board it is put into."""
+        self.ram, self.report = ram, report
+
+    # For the subclass
+
+    def serve(self, queue: Queue) -> None:
+        """The driver has put requests into this queue."""
+
+    def started(self) -> None:
+        """The driver is ready: requests may be there already."""
+        for queue in self.queues:
+            self.serve_now(queue)
+
+    def has(self, feature: int) -> bool:
+        """Whether the driver accepted a feature."""
+        return bool(self.accepted & feature)
+
+    def changed(self) -> None:
+        """The configuration space has changed."""
+        self.generation = self.generation + 1 & 0xFFFF_FFFF
+        self.raise_interrupt(CONFIG_CHANGE)
+
+    # The driver's side, through the transport
+
+    @property
+    def running(self) -> bool:
+        """Whether requests are to be handled (2.1.2)."""
+        return self.status & (DRIVER_OK | NEEDS_RESET) == DRIVER_OK
+
+    def set_status(self, value: int) -> None:
+        """Steps of the initialisation (3.1.1); 0 resets."""
+        if value == 0:
+            self.reset()
+            return
+        before = self.status
+        value = value & STATUS_BITS | before & NEEDS_RESET
+        if value & ~before & FEATURES_OK and not self._acceptable():
+            value &= ~FEATURES_OK
+        self.status = value
+        if value & ~before & DRIVER_OK and self.running:
+            self.started()
+
+    def _acceptable(self) -> bool:
+        return self.has(VERSION_1) and not self.accepted & ~self.features
+
+    def accept(self, half: int, value: int) -> None:
+        """32 of the features; only until FEATURES_OK (3.1.1)."""
+        if not self.status & FEATURES_OK and half < 2:
+            kept = self.accepted & ~(0xFFFF_FFFF << 32 * half)
+            self.accepted = kept | value << 32 * half
+
+    def enable(self, queue: Queue, on: bool) -> None:
+        """The driver has set a queue up, or takes it back."""
+        if not on:
+            queue.ring = None
+        elif not queue.ready and not self.status & NEEDS_RESET:
+            self.guarded(queue, self._enable)
+
+    def _enable(self, queue: Queue) -> None:
+        if self.ram is None or not self.status & FEATURES_OK:
+            raise ProtocolError("enabled before the features were settled")
+        queue.enable(self.ram, self.accepted)
+
+    def kick(self, index: int) -> None:
+        """The driver says that there are requests in a queue."""
+        if index < len(self.queues):
+            self.serve_now(self.queues[index])
+
+    def serve_now(self, queue: Queue) -> None:
+        """Handle what is in a queue, and tell the driver once."""
+        if queue.ring is not None and self.status & (DRIVER_OK | NEEDS_RESET) == DRIVER_OK:
+            self.guarded(queue, self.serve)
+            self.publish(queue)
+
+    def publish(self, queue: Queue) -> None:
+        """Show the driver what is done, with an interrupt if it wants one."""
+        if queue.publish():
+            self.raise_interrupt(USED_BUFFER)
+
+    def guarded(self, queue: Queue, action: Callable[[Queue], None]) -> None:
+        """Whatever a driver has written, it ends here."""
+        try:
+            action(queue)
+        except ProtocolError as error:
+            self.fail(f"queue {self.queues.index(queue)}: {error}")
+
+    def fail(self, problem: str) -> None:
+        """2.1.2: an error that only a reset gets out of."""
+        if not self.status & NEEDS_RESET:
+            self.status |= NEEDS_RESET
+            self.report(f"{type(self).__name__.lower()}: {problem}: stopped until it is reset")
+            if self.status & DRIVER_OK:
+                self.raise_interrupt(CONFIG_CHANGE)
+
+    def raise_interrupt(self, why: int) -> None:
+        """Have something to tell."""
+        self.pending |= why
+        self.interrupt()
+
+    def acknowledge(self, seen: int) -> None:
+        """The driver has been told."""
+        self.pending &= ~seen
+        self.interrupt()
+
+    # State
+
+    def reset(self) -> None:
+        super().reset()
+        for queue in self.queues:
+            queue.reset()
+        self.interrupt()
+
+    def state(self) -> dict[str, Any]:
+        return super().state() | {"queues": [queue.state() for queue in self.queues]}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        super().load_state(state)
+        for queue, saved in zip(self.queues, state["queues"], strict=True):
+            queue.load_state(saved, self.ram, self.accepted)
+
+    def show(self) -> list[str]:
+        return super().show() + [repr(queue) for queue in self.queues]

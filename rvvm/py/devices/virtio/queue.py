@@ -1,0 +1,100 @@
+"""A virtqueue as a transport configures it and a device uses it, whatever its ring's layout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rvvm.py.devices.virtio.packed import PackedRing
+from rvvm.py.devices.virtio.ram import ProtocolError, Ram
+from rvvm.py.devices.virtio.ring import Chain, Ring
+from rvvm.py.devices.virtio.split import SplitRing
+
+# Chapter 6, as bits of the 64
+INDIRECT_DESC, EVENT_IDX = 1 << 28, 1 << 29
+VERSION_1, RING_PACKED = 1 << 32, 1 << 34
+RING_FEATURES = INDIRECT_DESC | EVENT_IDX | VERSION_1 | RING_PACKED
+
+MAX_SIZE = 256
+PLACES = ("descriptor", "driver", "device")
+
+
+class Queue:
+    """``size`` and the three addresses are the driver's to set; ``enable`` makes them count."""
+
+    def __init__(self, max_size: int = MAX_SIZE) -> None:
+        self.max_size = max_size
+        self.reset()
+
+    def reset(self) -> None:
+        """Not in use, as large as it may be."""
+        self.size = self.max_size
+        self.places = [0, 0, 0]  # descriptor, driver and device area
+        self.ring: Ring | None = None
+        self.vector = 0xFFFF  # MSI-X, for the PCI transport
+
+    @property
+    def ready(self) -> bool:
+        """Whether the driver has enabled it."""
+        return self.ring is not None
+
+    def enable(self, ram: Ram, features: int) -> None:
+        """Begin to use it; ProtocolError when its areas cannot be."""
+        if not 0 < self.size <= self.max_size:
+            raise ProtocolError(f"a size of {self.size}; at most {self.max_size}")
+        layout = PackedRing if features & RING_PACKED else SplitRing
+        descriptor, driver, device = self.places
+        self.ring = layout(
+            ram,
+            self.size,
+            (descriptor, driver, device),
+            bool(features & EVENT_IDX),
+            bool(features & INDIRECT_DESC),
+        )
+
+    def set_place(self, index: int, low: bool, value: int) -> None:
+        """Half of the address of an area; not while it is in use."""
+        if self.ring is None:
+            old = self.places[index]
+            self.places[index] = (
+                old & ~0xFFFF_FFFF | value if low else old & 0xFFFF_FFFF | value << 32
+            )
+
+    # The device's side
+
+    def pop(self) -> Chain | None:
+        """The next request. With None the driver knows to kick when there is one."""
+        return self.ring.pop() if self.ring is not None else None
+
+    def __iter__(self) -> Iterator[Chain]:
+        """The requests that are there, also those that come meanwhile."""
+        while (chain := self.pop()) is not None:
+            yield chain
+
+    def push(self, chain: Chain, written: int = 0) -> None:
+        """A request is done, and its first ``written`` writable bytes are; ``publish`` tells."""
+        if self.ring is not None:
+            self.ring.push(chain, written)
+
+    def publish(self) -> bool:
+        """Show the driver what was pushed; whether it wants an interrupt."""
+        return self.ring is not None and self.ring.publish()
+
+    # State
+
+    def state(self) -> dict[str, Any]:
+        """Plain data; no request may be under way."""
+        position = self.ring.state() if self.ring is not None else None
+        return {"size": self.size, "places": list(self.places), "position": position}
+
+    def load_state(self, state: Mapping[str, Any], ram: Ram | None, features: int) -> None:
+        """Take over a saved state."""
+        self.reset()
+        self.size, self.places = state["size"], list(state["places"])
+        if state["position"] is not None and ram is not None:
+            self.enable(ram, features)
+            assert self.ring is not None
+            self.ring.load_state(list(state["position"]))
+
+    def __repr__(self) -> str:
+        return f"<Queue of {self.size}, {'ready' if self.ready else 'off'}>"

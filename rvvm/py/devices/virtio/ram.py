@@ -1,0 +1,32 @@
+"""Guest RAM for a device that masters the bus: views of it, no copies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rvvm._core import System
+    from rvvm.py.tree import Region
+
+
+class ProtocolError(Exception):
+    """The driver has given the device something impossible: the device stops until it is reset."""
+
+
+class Ram:
+    """All RAM of a board, by physical address. A piece lies within one region."""
+
+    def __init__(self, system: System, regions: Iterable[Region]) -> None:
+        views = [(region.base, system.dma(region.base, region.size)) for region in regions]
+        self._banks = [(base, base + len(view), view) for base, view in views]
+        self.written = system.written
+        """``written(address, size)``: tell the core, so that it forgets code decoded from there."""
+
+    def view(self, address: int, size: int) -> memoryview:
+        """The bytes there, to be read and written; ProtocolError where they are not RAM."""
+        end = address + size
+        for base, top, view in self._banks:
+            if base <= address and end <= top:
+                return view[address - base : end - base]
+        raise ProtocolError(f"{size} bytes at {address:#x} are not in RAM")
