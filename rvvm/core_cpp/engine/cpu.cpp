@@ -28,10 +28,11 @@ void Cpu::take_pins() {
 void Cpu::settle() {
   const u8 stale = std::exchange(hart.stale, 0);
   if (stale & stale_pmp) mmu.refresh_pmp();
-  if (stale & (stale_translation | stale_pmp)) {
+  if (stale & (stale_translation | stale_pmp))
     mmu.refresh();
-    generation = mmu.exec->generation;
-  }
+  else if (stale & stale_mode)
+    mmu.refresh_state();
+  generation = mmu.exec->generation;
   if (stale & stale_fp) settle_fp();
   if (stale & stale_timers) {
     note_timers(hart);

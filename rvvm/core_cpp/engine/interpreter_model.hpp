@@ -120,7 +120,7 @@ template <Depth D> class InterpreterModel {
   }
   void fence_translations(const FenceScope& scope) {
     cpu_.mmu.fence(scope);
-    cpu_.hart.stale |= stale_translation;  // ways to code through the context may be void
+    cpu_.hart.stale |= stale_mode;  // ways to code through the context may be void
   }
 
   // ---- Atomics: harts take turns, so a plain read and write is atomic

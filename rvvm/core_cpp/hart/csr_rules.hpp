@@ -142,7 +142,7 @@ inline void note_status_change(Hart& h, u64 old, u64 now) {
   constexpr u64 translation = SUM.mask() | MXR.mask() | MPRV.mask() | MPP.mask() | MPV.mask();
   const u64 changed = old ^ now;
   if (changed & now & enables) h.stale |= stale_interrupts;
-  if (changed & translation) h.stale |= stale_translation;
+  if (changed & translation) h.stale |= stale_mode;
   if (changed & FS.mask()) h.stale |= stale_fp;
 }
 inline void write_status(Hart& h, u64& status, u64 value, u64 mask) {

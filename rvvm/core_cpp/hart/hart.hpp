@@ -16,8 +16,9 @@ enum Stale : u8 {
   stale_timers = 2,       // which timers are due, and the next deadline
   stale_translation = 4,  // the contexts of loads, stores and fetches
   stale_pmp = 8,
-  stale_fp = 16,  // whether there is floating-point state, and it is dirty
-  stale_all = 31
+  stale_fp = 16,    // whether there is floating-point state, and it is dirty
+  stale_mode = 32,  // of the contexts, what traps and status writes change
+  stale_all = 63
 };
 
 // From a supervisor CSR's word to its VS twin's.

@@ -20,20 +20,6 @@ u64 timers(const Hart& h) {
   return pending;
 }
 
-u64 guest_external(const Hart& h) {
-  const u64 guest = field::hstatus::VGEIN.get(h.csr.hstatus);
-  u64 pending = h.wires.guest_external & h.csr.hgeie ? irq::SGEI : 0;
-  if (guest && (h.wires.guest_external >> guest & 1)) pending |= irq::VSEI;
-  return pending;
-}
-
-u64 pending(const Hart& h, u64 timers_due) {
-  u64 software = h.csr.mip;
-  if (stce(h)) software &= ~irq::STI;  // then STIP is the comparator alone
-  const u64 pending = software | h.wires.interrupts | timers_due;
-  return h.has(Ext::H) ? pending | h.csr.hvip | guest_external(h) : pending;
-}
-
 // Privileged spec, "Machine Interrupt Registers", decreasing priority; H chapter for SGEI and VS.
 constexpr unsigned priority[] = {11, 3, 7, 9, 1, 5, 12, 10, 2, 6, 13};
 
@@ -58,14 +44,11 @@ u64 globally_enabled(const Hart& h, u64 delegated, u64 to_guest) {
 
 }  // namespace
 
-u64 pending_interrupts(const Hart& h) { return pending(h, timers(h)); }
+u64 pending_interrupts(const Hart& h) { return pending_interrupts(h, timers(h)); }
 
 void note_timers(Hart& h) { h.timers_due = timers(h); }
 
-std::optional<unsigned> next_interrupt(const Hart& h) {
-  u64 ready = pending(h, h.timers_due) & h.csr.mie;
-  if (!ready) [[likely]]
-    return std::nullopt;
+std::optional<unsigned> choose_interrupt(const Hart& h, u64 ready) {
   const u64 delegated = mideleg(h), to_guest = delegated & h.csr.hideleg;
   ready &= globally_enabled(h, delegated, to_guest);
   if (!ready) return std::nullopt;

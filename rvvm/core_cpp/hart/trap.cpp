@@ -12,7 +12,7 @@ void enter(Hart& h, Mode mode) {
   if (mode.virt != h.mode.virt) h.stale |= stale_fp;
   h.set_mode(mode);
   if (h.hpm_active) counters::thaw(h);
-  h.stale |= stale_translation;
+  h.stale |= stale_mode;
 }
 
 void set(u64& word, const CsrField& f, u64 value) { word = f.with(word, value); }

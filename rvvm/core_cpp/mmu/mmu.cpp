@@ -1,5 +1,7 @@
 #include "mmu/mmu.hpp"
 
+#include <algorithm>
+
 #include "hart/trap.hpp"
 
 namespace rvvm {
@@ -11,17 +13,14 @@ bool aligned(u64 address, unsigned size) { return (address & (size - 1)) == 0; }
 }  // namespace
 
 void Mmu::refresh() {
-  exec = context(exec, hart.mode);
-  const Mode as = data_mode(hart);
-  data = as == hart.mode ? exec : context(data, as);
-  table = data->data.table();
+  known_.fill(nullptr);
+  refresh_state();
 }
 
-Context* Mmu::context(Context* current, Mode mode) {
-  const ContextKey key = ContextKey::of(hart, mode);
-  if (!current || current->key != key) return &tlb.select(key);
-  tlb.use(*current);
-  return current;
+Context* Mmu::find_context(u32 state) {
+  Context* c = &tlb.select(ContextKey::of(hart, state));
+  std::ranges::replace(known_, c, nullptr);  // it may have been another's
+  return known_[state] = c;
 }
 
 void Mmu::refresh_pmp() {

@@ -88,7 +88,14 @@ class Mmu {
   std::optional<Hpa> fetch(u64 address);
 
   void fence(const FenceScope& scope);
-  void refresh();  // after anything in the context key may have changed
+  void refresh();         // after anything in the context key may have changed
+  void refresh_state() {  // after no more than its state() has
+    const u32 fetch = ContextKey::fetch_state(hart.mode);
+    const u32 state = ContextKey::state(hart, data_mode(hart));
+    exec = context(fetch);
+    data = state == fetch ? exec : context(state);
+    table = data->data.table();
+  }
   void refresh_pmp();
   void clear() { tlb.clear(); }
 
@@ -106,7 +113,14 @@ class Mmu {
   std::vector<AccessRecord>* record = nullptr;
 
  private:
-  Context* context(Context* current, Mode mode);
+  Context* context(u32 state) {
+    Context* c = known_[state];
+    if (!c) [[unlikely]]
+      c = find_context(state);
+    tlb.use(*c);
+    return c;
+  }
+  Context* find_context(u32 state);
   void count_fill(const ContextKey& key);
   Translation look_up(u64 address, unsigned size, Access access, Mode mode, bool needs_execute);
   bool resolve(u64 address, unsigned size, Access access, Mode mode, bool needs_execute,
@@ -122,6 +136,7 @@ class Mmu {
   bool split(u64 address, unsigned size, Access access, Mode mode, bool needs_execute, Part part);
 
   Hpa operand_;
+  std::array<Context*, ContextKey::states> known_{};  // of the present key, but for its state
 };
 
 }  // namespace rvvm

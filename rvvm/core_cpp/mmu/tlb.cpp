@@ -6,17 +6,14 @@
 
 namespace rvvm {
 
-ContextKey ContextKey::of(const Hart& h, Mode mode) {
-  ContextKey key;
-  key.bits = mode.virt | static_cast<u32>(mode.privilege) << 1;
-  if (mode.privilege == Privilege::M) return key;
-  auto controls = [](u64 status, u64 envcfg) {
-    return static_cast<u32>((status >> 18 & 3) | (envcfg >> 61 & 3) << 2);  // SUM, MXR; ADUE, PBMTE
-  };
-  key.bits |= controls(h.csr.mstatus, menvcfg(h)) << 3;
-  key.root = mode.virt ? h.csr.vsatp : h.csr.satp;
-  if (mode.virt) {
-    key.bits |= controls(h.csr.vsstatus, henvcfg(h)) << 7;
+ContextKey ContextKey::of(const Hart& h, u32 state) {
+  ContextKey key{.bits = state};
+  if (static_cast<Privilege>(state >> 1 & 3) == Privilege::M) return key;
+  const auto extensions = [](u64 envcfg) { return static_cast<u32>(envcfg >> 61 & 3); };
+  key.bits |= extensions(menvcfg(h)) << 7;
+  key.root = key.virt() ? h.csr.vsatp : h.csr.satp;
+  if (key.virt()) {
+    key.bits |= extensions(henvcfg(h)) << 9;
     key.guest_root = h.csr.hgatp;
   }
   return key;

@@ -13,10 +13,21 @@ namespace rvvm {
 struct ContextKey {
   u64 root = 0;        // satp, or vsatp when virtual; 0 in M-mode
   u64 guest_root = 0;  // hgatp when virtual
-  u32 bits = 0;        // mode, SUM and MXR of both levels, ADUE and PBMTE of both levels
+  u32 bits = 0;        // its state(), and ADUE and PBMTE of both levels
   friend bool operator==(const ContextKey&, const ContextKey&) = default;
 
-  static ContextKey of(const Hart& h, Mode mode);
+  // The part that traps, returns and status writes change: the mode, SUM and MXR of both levels.
+  // The last two are nothing to fetches, whose state is the mode alone.
+  static constexpr u32 states = 1 << 7;
+  static u32 fetch_state(Mode mode) { return mode.virt | static_cast<u32>(mode.privilege) << 1; }
+  static u32 state(const Hart& h, Mode mode) {
+    const auto access = [](u64 status) { return static_cast<u32>(status >> 18 & 3); };
+    u32 bits = fetch_state(mode);
+    if (mode.privilege == Privilege::M) return bits;
+    bits |= access(h.csr.mstatus) << 3;
+    return mode.virt ? bits | access(h.csr.vsstatus) << 5 : bits;
+  }
+  static ContextKey of(const Hart& h, u32 state);
   bool virt() const { return bits & 1; }
   u64 asid() const;
   u64 vmid() const;

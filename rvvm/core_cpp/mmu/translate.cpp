@@ -172,11 +172,4 @@ Translation translate(const Hart& h, const Bus& bus, const Pmp& pmp, const Reque
   return Walker{h, bus, pmp, request}.run();
 }
 
-Mode data_mode(const HartState& h) {
-  using namespace field::mstatus;
-  if (h.mode.privilege != Privilege::M || !MPRV.get(h.csr.mstatus)) return h.mode;
-  const auto privilege = static_cast<Privilege>(MPP.get(h.csr.mstatus));
-  return {privilege, privilege != Privilege::M && MPV.get(h.csr.mstatus) != 0};
-}
-
 }  // namespace rvvm
