@@ -1,5 +1,6 @@
 #include "engine/code_cache.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 #include "engine/handlers.hpp"
@@ -21,6 +22,19 @@ u32 fetch_bits(const u8* at, u64 room) {
 
 }  // namespace
 
+const Step* StepStore::keep(const Step* steps, std::size_t count) {
+  if (room_.size() < count) {
+    const std::size_t size = std::max(chunk, count);
+    chunks_.push_back(std::make_unique_for_overwrite<Step[]>(size));
+    room_ = {chunks_.back().get(), size};
+  }
+  const Step* kept = room_.data();
+  std::copy_n(steps, count, room_.begin());
+  room_ = room_.subspan(count);
+  size_ += count;
+  return kept;
+}
+
 CodeCache::Page* CodeCache::page_at(Hpa at) {
   const u64 number = at.value / page_size;
   Recent& recent = recent_[number % recent_.size()];
@@ -35,44 +49,48 @@ const Block* CodeCache::find(Hpa at) {
   Page* page = page_at(at);
   page_is_new_ = !page;
   if (!page) page = (pages_[at.value / page_size] = std::make_unique<Page>()).get();
-  std::unique_ptr<Block>& block = page->blocks[(at.value & page_mask) / 2];
-  if (!block) block = build(at, *page);
-  return block->count ? block.get() : nullptr;
+  const u16& number = page->numbers[(at.value & page_mask) / 2];
+  if (!number) build(at, *page);
+  const Block& block = page->blocks[number - 1];
+  return block.count ? &block : nullptr;
 }
 
 void CodeCache::translated(Hpa at, const u8* code) {
   Page& page = *page_at(at);
   page.translations.entries.try_emplace(at.value & page_mask, code);
-  if (const auto& block = page.blocks[(at.value & page_mask) / 2]) block->code = code;
+  if (const u16 number = page.numbers[(at.value & page_mask) / 2])
+    page.blocks[number - 1].code = code;
 }
 
-std::unique_ptr<Block> CodeCache::build(Hpa at, Page& page) {
-  auto block = std::make_unique<Block>();
+void CodeCache::build(Hpa at, Page& page) {
+  std::array<Step, max_block + 1> steps;
+  u32 count = 0;
   const u8* host = bus.host(at, 2);
   const u64 start = at.value & page_mask;
   u64 offset = start;
   bus.ram(at)->flags(at) |= page_has_code;
-  while (offset < page_size && block->count < max_block) {
+  while (offset < page_size && count < max_block) {
     const u32 bits = fetch_bits(host + (offset - start), page_size - offset);
     const unsigned length = length_of(bits);
     if (offset + length > page_size) break;
     const Insn insn = decode(bits, extensions);
-    block->steps.push_back({handler_of(insn.op), insn});
-    ++block->count;
+    steps[count++] = {handler_of(insn.op), insn};
     offset += length;
     if (ends_block(insn)) break;
   }
-  for (u32 k = 0; k < block->count; ++k) block->steps[k].rest = block->count - 1 - k;
-  block->steps.push_back({run_next_block, {}});
-  block->steps.shrink_to_fit();
+  for (u32 k = 0; k < count; ++k) steps[k].rest = count - 1 - k;
+  steps[count] = {run_next_block, {}};
   for (u64 line = start / 64; line * 64 < std::max(offset, start + 2); ++line)
     page.code_lines |= u64{1} << line;
   const auto entry = page.translations.entries.find(start);
-  if (entry != page.translations.entries.end()) block->code = entry->second;
-  steps_ += block->steps.size();
+  Block& block = page.blocks.emplace_back();
+  block.steps = page.steps.keep(steps.data(), count + 1);
+  block.count = count;
+  if (entry != page.translations.entries.end()) block.code = entry->second;
+  page.numbers[start / 2] = page.blocks.size();
+  steps_ += count + 1;
   ++stats.blocks;
-  stats.instructions += block->count;
-  return block;
+  stats.instructions += count;
 }
 
 bool CodeCache::written(Hpa at, u64 size) {
@@ -93,8 +111,7 @@ bool CodeCache::written(Hpa at, u64 size) {
 
 void CodeCache::drop(std::unordered_map<u64, std::unique_ptr<Page>>::iterator page) {
   recent_[page->first % recent_.size()] = {};
-  for (const auto& block : page->second->blocks)
-    if (block) steps_ -= block->steps.size();
+  steps_ -= page->second->steps.size();
   dropped_.push_back(std::move(page->second));
   pages_.erase(page);
   ++stats.dropped;

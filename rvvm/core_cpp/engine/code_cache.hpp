@@ -1,7 +1,9 @@
 // Predecoded blocks of guest code by physical address, dropped when their bytes change.
 #pragma once
 #include <array>
+#include <deque>
 #include <memory>
+#include <span>
 #include <unordered_map>
 #include <vector>
 
@@ -24,7 +26,7 @@ struct Step {
 };
 
 struct Block {
-  std::vector<Step> steps;           // ends with a step that goes on behind the block
+  const Step* steps = nullptr;       // one more than instructions: it goes on behind the block
   u32 count = 0;                     // instructions
   mutable u32 heat = 0;              // times it was interpreted
   mutable const u8* code = nullptr;  // its translation
@@ -35,6 +37,19 @@ struct PageTranslations {
   std::unordered_map<u16, const u8*> entries;  // where code for an offset starts
   std::unordered_multimap<u16, u8*> waiting;   // jumps to offsets that have none yet
   std::vector<std::unique_ptr<Step[]>> steps;  // for what translated code leaves to handlers
+};
+
+// The steps of a page's blocks, side by side; they go with the page.
+class StepStore {
+ public:
+  const Step* keep(const Step* steps, std::size_t count);
+  std::size_t size() const { return size_; }
+
+ private:
+  static constexpr std::size_t chunk = 128;
+  std::vector<std::unique_ptr<Step[]>> chunks_;
+  std::span<Step> room_;  // in the last chunk
+  std::size_t size_ = 0;
 };
 
 class CodeCache {
@@ -72,15 +87,18 @@ class CodeCache {
 
  private:
   static constexpr unsigned lines = page_size / 64;
+  // Sparse and found by chance, so small: pages are what the host's caches miss.
   struct Page {
-    std::array<std::unique_ptr<Block>, page_size / 2> blocks;
+    std::array<u16, page_size / 2> numbers{};  // of the blocks that start at an offset, from 1
+    std::deque<Block> blocks;
+    StepStore steps;
     u64 code_lines = 0;  // 64-byte lines that some block covers
     PageTranslations translations;
   };
   static_assert(lines == 64);
 
   Page* page_at(Hpa at);  // nullptr where there is none
-  std::unique_ptr<Block> build(Hpa at, Page& page);
+  void build(Hpa at, Page& page);
   void drop(std::unordered_map<u64, std::unique_ptr<Page>>::iterator page);
 
   Bus& bus;

@@ -27,7 +27,7 @@ struct Pins {
 };
 
 struct Cpu {
-  static constexpr std::size_t jumps = 4096;
+  static constexpr std::size_t jumps = 16384;
   static constexpr i64 no_entry = ~(u64{1} << 63);
 
   Cpu(Bus& bus, StoreListener& listener, CodeCache& code, u64 hart_id, ExtSet extensions,

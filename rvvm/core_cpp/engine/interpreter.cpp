@@ -58,8 +58,7 @@ const Block* Interpreter::find_block(Cpu& cpu, bool& trapped) {
   const Block* block = cpu.code.find(*at);
   if (cpu.code.page_is_new()) cpu.mmu.listener.code_translated(*at);
   if (block)
-    cpu.jump_at(pc) = {pc, cpu.generation, block->steps.data(), block->count, block->code, block,
-                       {}};
+    cpu.jump_at(pc) = {pc, cpu.generation, block->steps, block->count, block->code, block, {}};
   return block;
 }
 
