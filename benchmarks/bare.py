@@ -16,6 +16,7 @@ LOOPS = (
     *("alu", "muldiv", "branches", "calls", "indirect", "memory", "paged_memory"),
     *("csr", "floating", "atomics"),
 )
+TOUCHES = ("touch_data", "touch_code")
 
 
 def start(core: Any, image: bytes, pc: int) -> Any:

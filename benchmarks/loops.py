@@ -24,6 +24,8 @@ class Loops:
 
     image: bytes
     starts: Mapping[str, int]
+    touches: Mapping[str, int]
+    """What `benchmarks.mmu` runs."""
 
 
 def build() -> Loops:
@@ -38,4 +40,7 @@ def build() -> Loops:
         program = read_program(elf, "loops")
     text = program.segments[0]
     assert text.address == bare.RAM
-    return Loops(text.data, {name: program.symbols[name] for name in bare.LOOPS})
+    starts, touches = (
+        {name: program.symbols[name] for name in names} for names in (bare.LOOPS, bare.TOUCHES)
+    )
+    return Loops(text.data, starts, touches)

@@ -5,6 +5,7 @@
     .text
 
     .globl alu, muldiv, branches, calls, indirect, memory, paged_memory, csr, floating, atomics
+    .globl touch_data, touch_code
 
 alu:
     addi    t0, t0, 1
@@ -130,6 +131,21 @@ atomics:
     sc.d    t2, t1, (s0)
     amoswap.w t3, t1, (s0)
     j       1b
+
+# For benchmarks.mmu, which maps things and sets a0: base, a1: stride, a2: mask of the offset.
+touch_data:
+    add     t0, t0, a1
+    and     t0, t0, a2
+    add     t1, t0, a0
+    ld      t2, (t1)
+    j       touch_data
+
+    .balign 4096
+touch_code:
+    add     t0, t0, a1
+    and     t0, t0, a2
+    add     t1, t0, a0
+    jr      t1
 
     .bss
     .balign 4096

@@ -42,3 +42,10 @@ def test_loops_run_without_a_trap(tmp_path: Path) -> None:
     done = benchmark("mips", "--runs", "1", "--millions", "1", "--json", str(figures))
     assert done.returncode == 0, done.stdout + done.stderr
     assert all(row["MIPS"]["median"] > 0 for row in json.loads(figures.read_text())["rows"])
+
+
+def test_misses_are_timed_without_a_trap(tmp_path: Path) -> None:
+    figures = tmp_path / "mmu.json"
+    done = benchmark("mmu", "--runs", "1", "--touches", "30000", "--json", str(figures))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(json.loads(figures.read_text())["rows"]) == 7

@@ -49,6 +49,7 @@ void Bus::add_ram(u64 base, u64 size) {
   if ((base | size) & page_mask)
     throw std::invalid_argument("RAM " + range_text(base, size) + " is not aligned to 4 KiB pages");
   rams_.push_back(std::make_unique<Ram>(base, size));
+  if (!main_ || size > main_->size()) main_ = rams_.back().get();
 }
 
 void Bus::add_device(DeviceWindow window) {
@@ -62,7 +63,7 @@ void Bus::watch_stores(StoreWatch watch) {
   watches_.push_back(std::move(watch));
 }
 
-Ram* Bus::ram(Hpa address, u64 size) const {
+Ram* Bus::other_ram(Hpa address, u64 size) const {
   for (const auto& r : rams_)
     if (r->contains(address, size)) return r.get();
   return nullptr;
@@ -72,11 +73,6 @@ DeviceWindow* Bus::device(Hpa address, u64 size) const {
   for (const auto& d : devices_)
     if (d->contains(address, size)) return d.get();
   return nullptr;
-}
-
-u8* Bus::host(Hpa address, u64 size) const {
-  const Ram* r = ram(address, size);
-  return r ? r->at(address) : nullptr;
 }
 
 Hpa Bus::physical(const u8* host) const {

@@ -62,10 +62,15 @@ class Bus {
   void add_device(DeviceWindow window);
   void watch_stores(StoreWatch watch);
 
-  Ram* ram(Hpa address, u64 size = 1) const;
+  Ram* ram(Hpa address, u64 size = 1) const {
+    return main_ && main_->contains(address, size) ? main_ : other_ram(address, size);
+  }
   DeviceWindow* device(Hpa address, u64 size) const;
   // Host memory behind [address, address + size), or nullptr when it is not all in one RAM.
-  u8* host(Hpa address, u64 size) const;
+  u8* host(Hpa address, u64 size) const {
+    const Ram* r = ram(address, size);
+    return r ? r->at(address) : nullptr;
+  }
   Hpa physical(const u8* host) const;  // the inverse, for an address in some RAM
   void notify_watches(Hpa address, unsigned width, u64 value) const;
 
@@ -73,9 +78,11 @@ class Bus {
   const std::vector<std::unique_ptr<DeviceWindow>>& devices() const { return devices_; }
 
  private:
+  Ram* other_ram(Hpa address, u64 size) const;
   void require_free(const std::string& name, u64 base, u64 size) const;
 
   std::vector<std::unique_ptr<Ram>> rams_;
+  Ram* main_ = nullptr;  // the largest: asked first
   std::vector<std::unique_ptr<DeviceWindow>> devices_;
   std::vector<StoreWatch> watches_;
 };

@@ -37,18 +37,13 @@ GrowingTable::GrowingTable(TablePool& pool) : pool_{pool} {
 void GrowingTable::resize(std::size_t count, TablePool::Memory memory) {
   memory_ = std::move(memory);
   table_ = {(count - 1) * sizeof(TlbEntry), memory_.get()};
+  part_shift_ = std::countr_zero(part() * sizeof(TlbEntry));
   filled_ = 0;
   evictions_ = 0;
 }
 
-bool GrowingTable::put(u64 address, const TlbEntry& entry) {
-  const u64 there = at(address).page();
-  const bool lost = there != TlbEntry::never && there != entry.page();
-  evictions_ += lost;
-  if (evictions_ > table_.count() && table_.count() < TablePool::largest) grow();
-  mark(address);
-  at(address) = entry;
-  return lost;
+void GrowingTable::note_eviction() {
+  if (++evictions_ > table_.count() && table_.count() < TablePool::largest) grow();
 }
 
 // Entries move, none is lost: two of one place in the large table had one in the small table.
@@ -56,17 +51,19 @@ void GrowingTable::grow() {
   const std::size_t count = table_.count() * TablePool::factor;
   TablePool::Memory larger = pool_.take(count);
   if (!larger) return void(evictions_ = 0);
-  const DataTable to{(count - 1) * sizeof(TlbEntry), larger.get()};
-  u64 filled = 0;
-  each([&](const TlbEntry& e) {
-    if (e.page() == TlbEntry::never) return;
-    to.at(e.page()) = e;
-    filled |= u64{1} << (e.page() / page_size % count / (count / 64));
-  });
-  clear();
-  pool_.give(std::move(memory_), table_.count());
+  GrowingTable old{std::move(*this)};
   resize(count, std::move(larger));
-  filled_ = filled;
+  old.each([this](TlbEntry& e) {
+    if (e.page() == TlbEntry::never) return;
+    at(e.page()) = e;
+    filled_ |= bit(e.page());
+    e = {};
+  });
+  pool_.give(std::move(old.memory_), old.table_.count());
+}
+
+void GrowingTable::forget(u64 address) {
+  if ((filled_ & bit(address)) && at(address).page() == (address & ~page_mask)) at(address) = {};
 }
 
 void GrowingTable::clear() {

@@ -64,9 +64,19 @@ class GrowingTable {
 
   const DataTable& table() const { return table_; }
   TlbEntry& at(u64 address) const { return table_.at(address); }
-  bool put(u64 address, const TlbEntry& entry);  // true when another page's entry had to go
-  void clear();                                  // empties it
-  void shrink();                                 // and gives up what it grew
+  // Where an entry goes; counted when another page's has to go.
+  TlbEntry& slot(u64 address, u64& evictions) {
+    const u64 there = at(address).page();
+    if (there != TlbEntry::never && there != (address & ~page_mask)) [[unlikely]] {
+      ++evictions;
+      note_eviction();
+    }
+    filled_ |= bit(address);
+    return at(address);
+  }
+  void forget(u64 address);  // drops the page's entry
+  void clear();              // empties it
+  void shrink();             // and gives up what it grew
   template <class Use> void each(Use use) const {
     for (u64 parts = filled_; parts; parts &= parts - 1) {
       TlbEntry* entry = table_.entries + std::countr_zero(parts) * part();
@@ -76,16 +86,21 @@ class GrowingTable {
 
  private:
   std::size_t part() const { return table_.count() / 64; }
-  void mark(u64 address) { filled_ |= u64{1} << (address / page_size % table_.count() / part()); }
+  // The part an address lies in, by its bit in `filled_`.
+  u64 bit(u64 address) const {
+    return u64{1} << ((address >> DataTable::index_shift & table_.index_mask) >> part_shift_);
+  }
   void resize(std::size_t count, TablePool::Memory memory);
+  void note_eviction();
   void grow();
 
   TablePool& pool_;
   TablePool::Memory memory_;
   DataTable table_;
-  u64 filled_ = 0;     // a bit for each part that may hold entries: little is cleared where
-                       // little was used
-  u64 evictions_ = 0;  // since the size changed
+  unsigned part_shift_ = 0;  // from an offset in the table to the number of its part
+  u64 filled_ = 0;           // a bit for each part that may hold entries: little is cleared where
+                             // little was used
+  u64 evictions_ = 0;        // since the size changed
 };
 
 }  // namespace rvvm

@@ -18,7 +18,7 @@ void Mmu::refresh() {
 }
 
 Context* Mmu::find_context(u32 state) {
-  Context* c = &tlb.select(ContextKey::of(hart, state));
+  Context* c = &tlb.select(ContextKey::of(hart, state), hart.extensions);
   std::ranges::replace(known_, c, nullptr);  // it may have been another's
   return known_[state] = c;
 }
@@ -31,130 +31,139 @@ void Mmu::refresh_pmp() {
 
 void Mmu::fence(const FenceScope& scope) { tlb.fence(scope); }
 
-Translation Mmu::look_up(u64 address, unsigned size, Access access, Mode mode, bool needs_execute) {
-  // HLV and HSV look from another mode, whose context is not at hand.
-  Context* context = mode == hart.mode ? exec : mode == data_mode(hart) ? data : nullptr;
-  const Request request{.address = Gva{address},
-                        .size = size,
-                        .access = access,
-                        .mode = mode,
-                        .needs_execute = needs_execute,
-                        .tables = context ? &context->tables : nullptr,
-                        .guest_tables = context ? &context->guest_tables : nullptr};
-  ++tlb.stats.walks;
-  return translate(hart, bus, pmp, request);
+Translation Mmu::look_up(u64 address, unsigned size, Access access, const As& as) {
+  if (!as.context || as.needs_execute || !GlobalCache::covers(address))
+    return walk_for(address, size, access, as);
+  if (const Translation t = tlb.find_global(*as.context, address, access);
+      t.ok && pmp.allows(t.physical, size, access, as.regime.mode.privilege))
+    return t;
+  const Translation t = walk_for(address, size, access, as);
+  if (t.global && t.ok) tlb.note_global(*as.context, address, access, t);
+  return t;
 }
 
-void Mmu::count_fill(const ContextKey& key) {
-  ++(key.virt() ? tlb.stats.two_stage_fills : tlb.stats.fills);
+Translation Mmu::walk_for(u64 address, unsigned size, Access access, const As& as) {
+  Request request{
+      .address = Gva{address}, .size = size, .access = access, .needs_execute = as.needs_execute};
+  if (as.context) request.notes = tlb.notes(*as.context);
+  if (as.context && as.regime.mode.virt) request.guest_notes = tlb.guest_notes(*as.context);
+  ++tlb.stats.walks;
+  return translate(as.regime, bus, pmp, request);
+}
+
+void Mmu::count_fill(const Context& context) {
+  ++(context.key.virt() ? tlb.stats.two_stage_fills : tlb.stats.fills);
 }
 
 // Remember a translation that holds for the whole page and leads to plain RAM.
 void Mmu::fill(u64 address, Access access, const Translation& t) {
-  if (uncached || !pmp.uniform(t.physical)) return;
+  const u8 allowed = pmp.page_permissions(t.physical, data->regime.mode.privilege);
   Ram* ram = bus.ram(t.physical);
-  if (!ram) return;
+  if (uncached || !allowed || !ram) return;
   const u64 page = address & ~page_mask;
-  TlbEntry e = table.at(address);
-  const u64 host = reinterpret_cast<u64>(ram->at(t.physical)) - address;
-  if (e.host != host || e.page() != page) e = {.host = host};
+  const bool load = allowed & Pmp::permission(Access::load),
+             store = (access == Access::store || t.writable) &&
+                     (allowed & Pmp::permission(Access::store)) && !ram->flags(t.physical);
+  count_fill(*data);
+  TlbEntry& e = data->data_slot(address, t.span, tlb.stats.evictions);
+  e.read = load ? page : TlbEntry::never;
+  e.write = store ? page : TlbEntry::never;
+  e.host = reinterpret_cast<u64>(ram->at(t.physical)) - address;
   e.span = t.span;
-  if (access == Access::load)
-    e.read = page;
-  else if (!ram->flags(t.physical))
-    e.write = page;
-  else
-    return;
-  count_fill(data->key);
-  tlb.stats.evictions += data->data.put(address, e);
-  data->note_span(address, t.span);
   table = data->data.table();  // it may have grown
 }
 
 bool Mmu::make_entry(u64 address, Access access) noexcept {
   if (uncached) return false;
-  const Translation t = look_up(address, 1, access, data_mode(hart), false);
+  const Translation t = look_up(address, 1, access, as_data());
   if (!t.ok) return false;
   fill(address, access, t);
   const TlbEntry& e = table.at(address);
   return (access == Access::load ? e.read : e.write) == (address & ~page_mask);
 }
 
-bool Mmu::resolve(u64 address, unsigned size, Access access, Mode mode, bool needs_execute,
-                  Hpa& physical) {
-  const Translation t = look_up(address, size, access, mode, needs_execute);
+bool Mmu::resolve(u64 address, unsigned size, Access access, const As& as, Hpa& physical) {
+  const Translation t = look_up(address, size, access, as);
   if (!t.ok) {
     trap = t.trap;
     return false;
   }
   physical = t.physical;
-  const bool ordinary = mode == data_mode(hart) && !needs_execute;
-  if (ordinary) fill(address, access, t);
+  if (as.context && !as.needs_execute) fill(address, access, t);
   return true;
 }
 
-bool Mmu::access_fault(u64 address, Access access, Mode mode) {
-  trap = {.cause = rvvm::code(faults_of(access).access_fault), .tval = address, .gva = mode.virt};
+bool Mmu::access_fault(u64 address, Access access, const As& as) {
+  trap = {.cause = rvvm::code(faults_of(access).access_fault),
+          .tval = address,
+          .gva = as.regime.mode.virt};
   return false;
 }
 
 // A misaligned access works in RAM: both pages are translated before a byte moves (Zicclsm).
 // part(physical address, offset in the value, bytes) does the work on each side of a page boundary.
 template <class Part>
-bool Mmu::split(u64 address, unsigned size, Access access, Mode mode, bool needs_execute,
-                Part part) {
+bool Mmu::split(u64 address, unsigned size, Access access, const As& as, Part part) {
   const unsigned to_boundary = page_size - (address & page_mask);
   const unsigned head = std::min(size, to_boundary);
   Hpa first, second;
-  if (!resolve(address, head, access, mode, needs_execute, first)) return false;
-  if (!bus.host(first, head)) return access_fault(address, access, mode);
+  if (!resolve(address, head, access, as, first)) return false;
+  if (!bus.host(first, head)) return access_fault(address, access, as);
   if (head < size) {
     const u64 next = address + head;
-    if (!resolve(next, size - head, access, mode, needs_execute, second)) return false;
-    if (!bus.host(second, size - head)) return access_fault(next, access, mode);
+    if (!resolve(next, size - head, access, as, second)) return false;
+    if (!bus.host(second, size - head)) return access_fault(next, access, as);
   }
   part(first, 0u, head);
   if (head < size) part(second, head, size - head);
   return true;
 }
 
-bool Mmu::load_slow(u64 address, unsigned size) {
-  return load_as(data_mode(hart), false, address, size);
-}
+bool Mmu::load_slow(u64 address, unsigned size) { return load_for(as_data(), address, size); }
 
 bool Mmu::store_slow(u64 address, unsigned size, u64 value) {
-  return store_as(data_mode(hart), address, size, value);
+  return store_for(as_data(), address, size, value);
 }
 
 bool Mmu::load_as(Mode mode, bool needs_execute, u64 address, unsigned size) {
+  const Regime regime =
+      Regime::of(ContextKey::of(hart, ContextKey::state(hart, mode)), hart.extensions);
+  return load_for({regime, nullptr, needs_execute}, address, size);
+}
+
+bool Mmu::store_as(Mode mode, u64 address, unsigned size, u64 value) {
+  const Regime regime =
+      Regime::of(ContextKey::of(hart, ContextKey::state(hart, mode)), hart.extensions);
+  return store_for({regime}, address, size, value);
+}
+
+bool Mmu::load_for(const As& as, u64 address, unsigned size) {
   loaded = 0;
   bool ok;
   if (aligned(address, size)) {
     Hpa at;
-    ok = resolve(address, size, Access::load, mode, needs_execute, at);
-    if (ok && !load_physical(at, size)) return access_fault(address, Access::load, mode);
+    ok = resolve(address, size, Access::load, as, at);
+    if (ok && !load_physical(at, size)) return access_fault(address, Access::load, as);
   } else {
-    ok = split(address, size, Access::load, mode, needs_execute,
-               [&](Hpa at, unsigned offset, unsigned bytes) {
-                 std::memcpy(reinterpret_cast<u8*>(&loaded) + offset, bus.host(at, bytes), bytes);
-               });
+    ok = split(address, size, Access::load, as, [&](Hpa at, unsigned offset, unsigned bytes) {
+      std::memcpy(reinterpret_cast<u8*>(&loaded) + offset, bus.host(at, bytes), bytes);
+    });
   }
   if (ok && record) record->push_back({address, loaded, static_cast<u8>(size), false});
   return ok;
 }
 
-bool Mmu::store_as(Mode mode, u64 address, unsigned size, u64 value) {
+bool Mmu::store_for(const As& as, u64 address, unsigned size, u64 value) {
   bool ok;
   if (aligned(address, size)) {
     Hpa at;
-    ok = resolve(address, size, Access::store, mode, false, at);
-    if (ok && !store_physical(at, size, value)) return access_fault(address, Access::store, mode);
+    ok = resolve(address, size, Access::store, as, at);
+    if (ok && !store_physical(at, size, value)) return access_fault(address, Access::store, as);
   } else {
-    ok = split(address, size, Access::store, mode, false,
-               [&](Hpa at, unsigned offset, unsigned bytes) {
-                 std::memcpy(bus.host(at, bytes), reinterpret_cast<u8*>(&value) + offset, bytes);
-                 written(at, bytes, value >> (8 * offset));
-               });
+    ok = split(address, size, Access::store, as, [&](Hpa at, unsigned offset, unsigned bytes) {
+      std::memcpy(bus.host(at, bytes), reinterpret_cast<u8*>(&value) + offset, bytes);
+      written(at, bytes, value >> (8 * offset));
+    });
   }
   if (ok && record) record->push_back({address, value, static_cast<u8>(size), true});
   return ok;
@@ -194,9 +203,11 @@ void Mmu::written(Hpa at, unsigned size, u64 value) {
 }
 
 u8* Mmu::atomic_operand(u64 address, unsigned size, Access access) {
-  const Mode mode = data_mode(hart);
+  const As as = as_data();
   if (!aligned(address, size)) {
-    trap = {.cause = rvvm::code(faults_of(access).misaligned), .tval = address, .gva = mode.virt};
+    trap = {.cause = rvvm::code(faults_of(access).misaligned),
+            .tval = address,
+            .gva = as.regime.mode.virt};
     return nullptr;
   }
   const TlbEntry& e = table.at(address);
@@ -205,9 +216,9 @@ u8* Mmu::atomic_operand(u64 address, unsigned size, Access access) {
     operand_ = bus.physical(host);
     return host;
   }
-  if (!resolve(address, size, access, mode, false, operand_)) return nullptr;
+  if (!resolve(address, size, access, as, operand_)) return nullptr;
   u8* host = bus.host(operand_, size);
-  if (!host) access_fault(address, access, mode);  // devices have no atomicity: a PMA
+  if (!host) access_fault(address, access, as);  // devices have no atomicity: a PMA
   return host;
 }
 
@@ -219,10 +230,10 @@ void Mmu::atomic_written(u64 address, unsigned size, u64 value) {
 // CMO spec, "Cache-block management": allowed where a load is, since no page may be written and not
 // read; A is checked but not D. A fault is the store's, whose number is two above the load's.
 bool Mmu::check_block(u64 address, u64 size) {
-  const Mode mode = data_mode(hart);
+  const As as = as_data();
   const u64 block = address & ~(size - 1);
-  const Translation t = look_up(block, size, Access::load, mode, false);
-  if (t.ok) return bus.host(t.physical, size) || access_fault(address, Access::store, mode);
+  const Translation t = look_up(block, size, Access::load, as);
+  if (t.ok) return bus.host(t.physical, size) || access_fault(address, Access::store, as);
   trap = t.trap;
   trap.cause += 2;
   return block_fault(address, block);
@@ -239,6 +250,10 @@ bool Mmu::block_fault(u64 address, u64 block) {
 
 bool Mmu::zero_block(u64 address, u64 size) {
   const u64 block = address & ~(size - 1);
+  if (const TlbEntry& e = table.at(block); e.write == (block & ~page_mask)) {
+    std::memset(reinterpret_cast<void*>(e.host + block), 0, size);
+    return true;
+  }
   u8* host = atomic_operand(block, size, Access::store);
   if (!host) return block_fault(address, block);
   std::memset(host, 0, size);
@@ -247,21 +262,21 @@ bool Mmu::zero_block(u64 address, u64 size) {
 }
 
 std::optional<Hpa> Mmu::fetch(u64 address) {
-  const FetchEntry& e = exec->fetch_at(address);
-  if (e.page == (address & ~page_mask)) return Hpa{e.physical | (address & page_mask)};
-  const Translation t = look_up(address, 2, Access::fetch, hart.mode, false);
+  const u64 page = exec->fetch.find(address);
+  if (page != TlbEntry::never) return Hpa{page | (address & page_mask)};
+  const As as{exec->regime, exec};
+  const Translation t = look_up(address, 2, Access::fetch, as);
   if (!t.ok) {
     trap = t.trap;
     return std::nullopt;
   }
   if (!bus.ram(t.physical)) {
-    access_fault(address, Access::fetch, hart.mode);
+    access_fault(address, Access::fetch, as);
     return std::nullopt;
   }
   if (!uncached && pmp.uniform(t.physical)) {
-    count_fill(exec->key);
-    exec->fill_fetch(address, t.physical.value);
-    exec->note_span(address, t.span);
+    count_fill(*exec);
+    exec->fill_fetch(address, t);
   }
   return t.physical;
 }

@@ -113,6 +113,14 @@ class Mmu {
   std::vector<AccessRecord>* record = nullptr;
 
  private:
+  // As whom an access is made: HLV and HSV look from another mode, whose context is not at hand.
+  struct As {
+    const Regime& regime;
+    Context* context = nullptr;
+    bool needs_execute = false;
+  };
+  As as_data() const { return {data->regime, data, false}; }
+
   Context* context(u32 state) {
     Context* c = known_[state];
     if (!c) [[unlikely]]
@@ -121,19 +129,21 @@ class Mmu {
     return c;
   }
   Context* find_context(u32 state);
-  void count_fill(const ContextKey& key);
-  Translation look_up(u64 address, unsigned size, Access access, Mode mode, bool needs_execute);
-  bool resolve(u64 address, unsigned size, Access access, Mode mode, bool needs_execute,
-               Hpa& physical);
+  Translation look_up(u64 address, unsigned size, Access access, const As& as);
+  Translation walk_for(u64 address, unsigned size, Access access, const As& as);
+  void count_fill(const Context& context);
+  bool resolve(u64 address, unsigned size, Access access, const As& as, Hpa& physical);
+  bool load_for(const As& as, u64 address, unsigned size);
+  bool store_for(const As& as, u64 address, unsigned size, u64 value);
   bool load_physical(Hpa at, unsigned size);
   bool store_physical(Hpa at, unsigned size, u64 value);
-  bool access_fault(u64 address, Access access, Mode mode);
+  bool access_fault(u64 address, Access access, const As& as);
   bool block_fault(u64 address, u64 block);
   void fill(u64 address, Access access, const Translation& t);
   void written(Hpa at, unsigned size, u64 value);
 
   template <class Part>
-  bool split(u64 address, unsigned size, Access access, Mode mode, bool needs_execute, Part part);
+  bool split(u64 address, unsigned size, Access access, const As& as, Part part);
 
   Hpa operand_;
   std::array<Context*, ContextKey::states> known_{};  // of the present key, but for its state

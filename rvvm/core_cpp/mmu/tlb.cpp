@@ -2,60 +2,43 @@
 
 #include <algorithm>
 
-#include "hart/csr_rules.hpp"
-
 namespace rvvm {
 
-ContextKey ContextKey::of(const Hart& h, u32 state) {
-  ContextKey key{.bits = state};
-  if (static_cast<Privilege>(state >> 1 & 3) == Privilege::M) return key;
-  const auto extensions = [](u64 envcfg) { return static_cast<u32>(envcfg >> 61 & 3); };
-  key.bits |= extensions(menvcfg(h)) << 7;
-  key.root = key.virt() ? h.csr.vsatp : h.csr.satp;
-  if (key.virt()) {
-    key.bits |= extensions(henvcfg(h)) << 9;
-    key.guest_root = h.csr.hgatp;
-  }
-  return key;
-}
-
-u64 ContextKey::asid() const { return field::satp::ASID.get(root); }
-u64 ContextKey::vmid() const { return field::hgatp::VMID.get(guest_root); }
-
-void Context::note_span(u64 address, u64 span) {
-  if (span <= page_size) return;
+void Context::note_large(u64 address, u64 span) {
   const u64 first = span == ~u64{0} ? 0 : address & ~(span - 1);
   large_first = std::min(large_first, first);
   large_last = std::max(large_last, first + (span - 1));
 }
 
-void Context::fill_fetch(u64 address, u64 physical) {
+void Context::fill_fetch(u64 address, const Translation& t) {
   const u64 page = address / page_size;
   code_pages_[page / 64 % 64] |= u64{1} << (page % 64);
-  fetch_at(address) = {address & ~page_mask, physical & ~page_mask};
+  fetch.put(address, t.physical.value);
+  note_span(address, t.span);
 }
 
 void Context::clear() {
   data.clear();
-  fetch.fill({});
+  fetch.clear();
   code_pages_.fill(0);
-  tables.clear();
-  guest_tables.clear();
   large_first = ~u64{0};
   large_last = 0;
 }
 
 // A fence on one address drops the leaf that maps it: all its pages, where the leaf is large.
 bool Context::clear_page(u64 address) {
-  const u64 page = address & ~page_mask;
-  if (page >= large_first && page <= large_last) {
-    clear();
+  if (address >= large_first && address <= large_last) {
+    data.each([address](TlbEntry& e) {
+      if (e.maps(address)) e = {};
+    });
+    fetch.clear();
     return true;
   }
-  data.at(page) = {};
-  fetch_at(page) = {};
-  tables.forget(page);
-  return code_pages_[page / page_size / 64 % 64] >> (page / page_size % 64) & 1;
+  data.forget(address);
+  const u64 page = address / page_size;
+  if (!(code_pages_[page / 64 % 64] >> (page % 64) & 1)) return false;
+  fetch.forget(address);
+  return true;
 }
 
 Tlb::Tlb() {
@@ -64,7 +47,7 @@ Tlb::Tlb() {
   clear();
 }
 
-Context& Tlb::select(const ContextKey& key) {
+Context& Tlb::select(const ContextKey& key, const ExtSet& extensions) {
   Context*& recent = recent_[key.hash() % recent_.size()];
   if (recent->key == key && recent->used) {
     use(*recent);
@@ -82,10 +65,55 @@ Context& Tlb::select(const ContextKey& key) {
   oldest->clear();
   oldest->data.shrink();
   oldest->key = key;
+  oldest->regime = Regime::of(key, extensions);
+  oldest->space = oldest->guest_space = oldest->world = 0;
   oldest->generation = ++generation_;
   use(*oldest);
   return *(recent = oldest);
 }
+
+// ---- Numbers that contexts share
+
+u32 Tlb::next_space() {
+  if (spaces_ + 1 == TableCache::most_spaces) {
+    tables_.clear();
+    for (Context& c : contexts_) c.space = c.guest_space = 0;
+    spaces_ = 0;
+  }
+  return ++spaces_;
+}
+
+// Tables are the same for all modes: what a context with the same roots has.
+u32 Tlb::space_of(Context& context) {
+  for (const Context& c : contexts_)
+    if (c.space && c.key.virt() == context.key.virt() && c.key.root == context.key.root &&
+        c.key.guest_root == context.key.guest_root)
+      return context.space = c.space;
+  return context.space = next_space();
+}
+
+u32 Tlb::guest_space_of(Context& context) {
+  for (const Context& c : contexts_)
+    if (c.guest_space && c.key.guest_root == context.key.guest_root)
+      return context.guest_space = c.guest_space;
+  return context.guest_space = next_space();
+}
+
+// Global mappings "exist in all address spaces": of a virtual machine, and of one MODE.
+u32 Tlb::world_of(Context& context) {
+  for (const Context& c : contexts_)
+    if (c.world && c.key.bits == context.key.bits && c.key.guest_root == context.key.guest_root &&
+        c.key.root >> 60 == context.key.root >> 60)
+      return context.world = c.world;
+  if (worlds_ + 1 == GlobalCache::most_worlds) {
+    globals_.clear();
+    for (Context& c : contexts_) c.world = 0;
+    worlds_ = 0;
+  }
+  return context.world = ++worlds_;
+}
+
+// ---- Fences
 
 void Tlb::count(const FenceScope& scope) {
   if (scope.guest_physical)
@@ -103,19 +131,37 @@ void Tlb::fence(const FenceScope& scope) {
   for (Context& c : contexts_) {
     if (c.key.virt() != scope.virt) continue;
     if (scope.virt && !scope.any_vmid && c.key.vmid() != scope.vmid) continue;
-    if (!scope.any_asid && c.key.asid() != scope.asid) continue;
-    bool code = true;
-    if (scope.any_address)
-      c.clear();
-    else
-      code = c.clear_page(scope.address);
-    if (code) c.generation = ++generation_;
+    if (fence(c, scope)) c.generation = ++generation_;
   }
+}
+
+// Whether ways to code are void.
+bool Tlb::fence(Context& c, const FenceScope& scope) {
+  // "Depends on rs2": mappings of the G-stage are in both stages' results, but no VS-stage table
+  // is.
+  if (scope.guest_physical) {
+    c.clear();
+    c.guest_space = c.world = 0;
+    return true;
+  }
+  if (!c.key.translated()) return false;
+  // Global mappings are ordered by fences for all address spaces only.
+  if (scope.any_asid && (scope.any_address || !globals_.forget(c.world, scope.address)))
+    c.world = 0;
+  if (!scope.any_asid && c.key.asid() != scope.asid) return false;
+  if (scope.any_address) {
+    c.clear();
+    c.space = 0;
+    return true;
+  }
+  if (c.space) tables_.forget(c.space, scope.address);
+  return c.clear_page(scope.address);
 }
 
 void Tlb::clear() {
   for (Context& c : contexts_) {
     c.clear();
+    c.space = c.guest_space = c.world = 0;
     c.generation = ++generation_;
   }
 }

@@ -4,63 +4,10 @@
 #include <array>
 #include <deque>
 
-#include "hart/hart.hpp"
 #include "mmu/data_table.hpp"
+#include "mmu/global_cache.hpp"
 
 namespace rvvm {
-
-// Everything that decides what a virtual address means.
-struct ContextKey {
-  u64 root = 0;        // satp, or vsatp when virtual; 0 in M-mode
-  u64 guest_root = 0;  // hgatp when virtual
-  u32 bits = 0;        // its state(), and ADUE and PBMTE of both levels
-  friend bool operator==(const ContextKey&, const ContextKey&) = default;
-
-  // The part that traps, returns and status writes change: the mode, SUM and MXR of both levels.
-  // The last two are nothing to fetches, whose state is the mode alone.
-  static constexpr u32 states = 1 << 7;
-  static u32 fetch_state(Mode mode) { return mode.virt | static_cast<u32>(mode.privilege) << 1; }
-  static u32 state(const Hart& h, Mode mode) {
-    const auto access = [](u64 status) { return static_cast<u32>(status >> 18 & 3); };
-    u32 bits = fetch_state(mode);
-    if (mode.privilege == Privilege::M) return bits;
-    bits |= access(h.csr.mstatus) << 3;
-    return mode.virt ? bits | access(h.csr.vsstatus) << 5 : bits;
-  }
-  static ContextKey of(const Hart& h, u32 state);
-  bool virt() const { return bits & 1; }
-  u64 asid() const;
-  u64 vmid() const;
-  std::size_t hash() const { return (root ^ root >> 44 ^ guest_root >> 44) + bits * 5 / 2; }
-};
-
-struct FetchEntry {
-  u64 page = TlbEntry::never;
-  u64 physical = 0;
-};
-
-// Last-level tables that walks have found: a walk that finds its table here reads one entry.
-class TableCache {
- public:
-  void clear() { entries_.fill({}); }
-  // The level-0 table for an address, as that stage names it; 0 when unknown.
-  u64 find(u64 address) const {
-    const Entry& e = entries_[address / reach % entries_.size()];
-    return e.region == address / reach ? e.table : 0;
-  }
-  void forget(u64 address) { entries_[address / reach % entries_.size()] = {}; }
-  void note(u64 address, u64 table) {
-    entries_[address / reach % entries_.size()] = {address / reach, table};
-  }
-
- private:
-  static constexpr u64 reach = 512 * page_size;
-  struct Entry {
-    u64 region = ~u64{0};
-    u64 table = 0;
-  };
-  std::array<Entry, 128> entries_;
-};
 
 // What a hart's translation caches have done since it was made.
 struct TlbStats {
@@ -73,26 +20,67 @@ struct TlbStats {
   u64 pmp = 0, context_reuse = 0, code = 0;
 };
 
+// Where fetches look. A tag is a page address and, in the bits below, the number of times that the
+// table has been cleared; so clearing costs nothing, but for each 4,095th time.
+class FetchTable {
+ public:
+  // The physical address of the page, or TlbEntry::never.
+  u64 find(u64 address) const {
+    const Entry& e = entries_[address / page_size % size];
+    return e.tag == tag_of(address) ? e.physical : TlbEntry::never;
+  }
+  void put(u64 address, u64 physical) {
+    entries_[address / page_size % size] = {tag_of(address), physical & ~page_mask};
+  }
+  void forget(u64 address) {
+    if (find(address) != TlbEntry::never) entries_[address / page_size % size] = {};
+  }
+  void clear() {
+    if (++age_ < page_mask) return;
+    entries_.fill({});
+    age_ = 0;
+  }
+
+ private:
+  struct Entry {
+    u64 tag = TlbEntry::never;
+    u64 physical = 0;
+  };
+  u64 tag_of(u64 address) const { return (address & ~page_mask) | age_; }
+
+  static constexpr std::size_t size = 1024;
+  std::array<Entry, size> entries_;
+  u64 age_ = 0;
+};
+
 struct Context {
-  static constexpr std::size_t fetch_entries = 1024;
   explicit Context(TablePool& pool) : data{pool} {}
 
   ContextKey key;
+  Regime regime;       // the key's
   u64 generation = 0;  // of the code reached through it; never used twice on a hart
   u64 used = 0;
+  u32 space = 0, guest_space = 0;             // in the TableCache, of both stages; 0 is none
+  u32 world = 0;                              // in the GlobalCache
   u64 large_first = ~u64{0}, large_last = 0;  // addresses under leaves larger than a page
-  TableCache tables, guest_tables;            // of the first stage, and of the G-stage
   GrowingTable data;
-  std::array<FetchEntry, fetch_entries> fetch;
+  FetchTable fetch;
 
-  FetchEntry& fetch_at(u64 address) { return fetch[address / page_size % fetch_entries]; }
-  void fill_fetch(u64 address, u64 physical);
-  void note_span(u64 address, u64 span);
+  // Where an entry goes; counted when another page's has to go.
+  TlbEntry& data_slot(u64 address, u64 span, u64& evictions) {
+    note_span(address, span);
+    return data.slot(address, evictions);
+  }
+  void fill_fetch(u64 address, const Translation& t);
   void clear();
   // Whether code was reached through this page: the ways to it are void then.
   bool clear_page(u64 address);
 
  private:
+  void note_span(u64 address, u64 span) {
+    if (span > page_size) note_large(address, span);
+  }
+  void note_large(u64 address, u64 span);
   std::array<u64, 64> code_pages_{};  // a bit for each page, by its number modulo 4096
 };
 
@@ -109,22 +97,46 @@ class Tlb {
  public:
   static constexpr std::size_t contexts = 24;
   Tlb();
-  Context& select(const ContextKey& key);  // the oldest one is reused when none has the key
+  // The oldest one is reused when none has the key.
+  Context& select(const ContextKey& key, const ExtSet& extensions);
   void use(Context& context) { context.used = ++clock_; }
   void fence(const FenceScope& scope);
   void clear();
   void renew_generations();  // all cached ways to code are void
   void forget_writable(const u8* host_page);
 
+  // What walks in a context have found, and may begin with.
+  TableNotes notes(Context& context) {
+    return {&tables_, context.space ? context.space : space_of(context)};
+  }
+  TableNotes guest_notes(Context& context) {
+    return {&tables_, context.guest_space ? context.guest_space : guest_space_of(context)};
+  }
+  Translation find_global(Context& context, u64 address, Access access) {
+    return globals_.find(world(context), address, access);
+  }
+  void note_global(Context& context, u64 address, Access access, const Translation& t) {
+    globals_.note(world(context), address, access, t);
+  }
+
   TlbStats stats;
 
  private:
   void count(const FenceScope& scope);
+  bool fence(Context& context, const FenceScope& scope);
+  u32 space_of(Context& context);
+  u32 guest_space_of(Context& context);
+  u32 world_of(Context& context);
+  u32 world(Context& context) { return context.world ? context.world : world_of(context); }
+  u32 next_space();
 
   TablePool pool_;
   std::deque<Context> contexts_;
   std::array<Context*, 16> recent_;  // by the key's hash: asked before all are
+  TableCache tables_;
+  GlobalCache globals_;
   u64 clock_ = 0, generation_ = 0;
+  u32 spaces_ = 0, worlds_ = 0;  // the last ones given
 };
 
 }  // namespace rvvm

@@ -1,39 +1,29 @@
 #include "mmu/translate.hpp"
 
+#include <algorithm>
 #include <atomic>
 
-#include "hart/csr_rules.hpp"
 #include "hart/trap.hpp"
 
 namespace rvvm {
 
 namespace {
 
-// satp, vsatp and hgatp share MODE and PPN: 8, 9, 10 are three, four and five levels.
-Stage stage_of(const Hart& h, u64 root, u64 envcfg, bool guest) {
-  const u64 mode = field::satp::MODE.get(root);
-  return {.root = field::satp::PPN.get(root) << 12,
-          .levels = static_cast<u8>(mode ? mode - 5 : 0),
-          .guest = guest,
-          .hardware_ad = field::menvcfg::ADUE.get(envcfg) != 0,
-          .pbmt = field::menvcfg::PBMTE.get(envcfg) != 0,
-          .napot = h.has(Ext::Svnapot)};
-}
-
 // A translation under way: what all its parts need, and the trap that ends it.
 class Walker {
  public:
-  Walker(const Hart& h, const Bus& bus, const Pmp& pmp, const Request& r)
-      : h{h}, bus{bus}, pmp{pmp}, r{r} {}
+  Walker(const Regime& regime, const Bus& bus, const Pmp& pmp, const Request& r,
+         Translation& result)
+      : regime{regime}, bus{bus}, pmp{pmp}, r{r}, result{result} {}
 
-  Translation run() {
-    if (r.mode.virt) return two_stages();
-    if (r.mode.privilege == Privilege::M) return finish(r.address.value, ~u64{0});
-    Physical tables{*this, "S", r.tables};
-    const WalkResult w =
-        walk(stage_of(h, h.csr.satp, menvcfg(h), false), r.address.value, rights(), tables);
+  void run() {
+    if (regime.mode.virt) return two_stages();
+    Physical tables{*this, "S", r.notes};
+    const WalkResult w = walk(regime.first, r.address.value, rights(), tables);
     if (w.outcome != WalkOutcome::ok) return stage_fault(w);
-    return finish(w.address, w.span);
+    result.writable = w.writable;
+    result.contiguous = w.span;
+    return finish(w.address, w);
   }
 
  private:
@@ -41,7 +31,7 @@ class Walker {
   struct Physical {
     Walker& walker;
     const char* name;
-    TableCache* tables;
+    const TableNotes& notes;
     bool read(u64 at, unsigned level, u64& pte) {
       return walker.read_entry(name, at, at, level, pte);
     }
@@ -51,7 +41,7 @@ class Walker {
   // Tables in guest physical memory: reached through the G-stage ("Two-Stage Address Translation").
   struct ThroughGuest {
     Walker& walker;
-    TableCache* tables;
+    const TableNotes& notes;
     bool read(u64 at, unsigned level, u64& pte) {
       u64 physical;
       return walker.g_stage(Gpa{at}, Access::load, pte_read, physical) &&
@@ -67,30 +57,32 @@ class Walker {
   // "Transformed Instruction or Pseudoinstruction for mtinst or htinst", RV64 rows.
   static constexpr u64 pte_read = 0x3000, pte_write = 0x3020, explicit_access = 0;
 
-  Translation two_stages() {
-    ThroughGuest tables{*this, r.tables};
-    const WalkResult w =
-        walk(stage_of(h, h.csr.vsatp, henvcfg(h), false), r.address.value, rights(), tables);
+  void two_stages() {
+    ThroughGuest tables{*this, r.notes};
+    const WalkResult w = walk(regime.first, r.address.value, rights(), tables);
     if (w.outcome != WalkOutcome::ok) return stage_fault(w);
     u64 physical;
     result.guest_physical = Gpa{w.address};
-    if (!g_stage(Gpa{w.address}, r.access, explicit_access, physical)) return result;
-    return finish(physical, w.span);
+    if (!g_stage(Gpa{w.address}, r.access, explicit_access, physical)) return;
+    result.writable &= w.writable;
+    result.contiguous = std::min(result.contiguous, w.span);
+    return finish(physical, w);
   }
 
   // G-stage permissions are checked as for U-mode; MXR is for explicit accesses ("Two-Stage Address
   // Translation"), HLVX too.
   bool g_stage(Gpa at, Access access, u64 pseudoinstruction, u64& physical) {
-    Physical tables{*this, "G", r.guest_tables};
+    Physical tables{*this, "G", r.guest_notes};
     const bool implicit = pseudoinstruction != explicit_access;
     const Rights as_user{.access = access,
                          .user = true,
                          .sum = false,
-                         .mxr = !implicit && mstatus_mxr(),
+                         .mxr = !implicit && regime.guest_mxr,
                          .needs_execute = !implicit && r.needs_execute};
-    const WalkResult w =
-        walk(stage_of(h, h.csr.hgatp, menvcfg(h), true), at.value, as_user, tables);
+    const WalkResult w = walk(regime.guest, at.value, as_user, tables);
     physical = w.address;
+    result.writable = w.writable;
+    result.contiguous = w.span;
     if (w.outcome == WalkOutcome::ok) return true;
     if (w.outcome == WalkOutcome::page_fault) {
       fail(faults_of(r.access).guest_page_fault, w.why);
@@ -101,15 +93,12 @@ class Walker {
   }
 
   Rights rights() const {
-    const bool user = r.mode.privilege == Privilege::U;
-    const u64 status = r.mode.virt ? h.csr.vsstatus : h.csr.mstatus;
     return {.access = r.access,
-            .user = user,
-            .sum = field::sstatus::SUM.get(status) != 0,
-            .mxr = mstatus_mxr() || field::sstatus::MXR.get(status),
+            .user = regime.mode.privilege == Privilege::U,
+            .sum = regime.sum,
+            .mxr = regime.mxr,
             .needs_execute = r.needs_execute};
   }
-  bool mstatus_mxr() const { return field::mstatus::MXR.get(h.csr.mstatus); }
 
   // Table accesses are S-mode accesses to memory; one that PMP or the bus refuses is an access
   // fault.
@@ -137,39 +126,41 @@ class Walker {
     return host;
   }
 
-  Translation stage_fault(const WalkResult& w) {
+  void stage_fault(const WalkResult& w) {
     if (w.outcome == WalkOutcome::page_fault) fail(faults_of(r.access).page_fault, w.why);
-    return result;
   }
 
-  Translation finish(u64 physical, u64 span) {
+  void finish(u64 physical, const WalkResult& first) {
     result.physical = Hpa{physical};
-    result.span = span;
+    result.span = first.span;
+    result.global = first.global;
+    const Privilege privilege = regime.mode.privilege;
     // HLVX: "the supervisor physical memory attributes must grant both execute and read".
-    result.ok =
-        pmp.allows(result.physical, r.size, r.access, r.mode.privilege) &&
-        (!r.needs_execute || pmp.allows(result.physical, r.size, Access::fetch, r.mode.privilege));
+    result.ok = pmp.allows(result.physical, r.size, r.access, privilege) &&
+                (!r.needs_execute || pmp.allows(result.physical, r.size, Access::fetch, privilege));
     if (!result.ok) fail(faults_of(r.access).access_fault, "PMP");
-    return result;
   }
 
   void fail(Exception cause, const char* why) {
     result.ok = false;
     result.why = why;
-    result.trap = {.cause = code(cause), .tval = r.address.value, .gva = r.mode.virt};
+    result.trap = {.cause = code(cause), .tval = r.address.value, .gva = regime.mode.virt};
   }
 
-  const Hart& h;
+  const Regime& regime;
   const Bus& bus;
   const Pmp& pmp;
   const Request& r;
-  Translation result;
+  Translation& result;
 };
 
 }  // namespace
 
-Translation translate(const Hart& h, const Bus& bus, const Pmp& pmp, const Request& request) {
-  return Walker{h, bus, pmp, request}.run();
+Translation translate(const Regime& regime, const Bus& bus, const Pmp& pmp,
+                      const Request& request) {
+  Translation result;
+  Walker{regime, bus, pmp, request, result}.run();
+  return result;
 }
 
 }  // namespace rvvm

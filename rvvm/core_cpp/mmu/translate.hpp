@@ -2,7 +2,6 @@
 #pragma once
 #include <vector>
 
-#include "hart/hart.hpp"
 #include "memory/bus.hpp"
 #include "mmu/pmp.hpp"
 #include "mmu/walk.hpp"
@@ -22,32 +21,24 @@ struct Request {
   Gva address;
   unsigned size = 1;
   Access access = Access::load;
-  Mode mode;                   // effective: MPRV, HLV and HSV are already applied
   bool needs_execute = false;  // HLVX
   bool probe = false;          // no side effects: A and D stay as they are
   std::vector<WalkStep>* trace = nullptr;
-  TableCache* tables = nullptr;  // of the first stage, and of the G-stage; a trace wants none
-  TableCache* guest_tables = nullptr;
+  TableNotes notes{}, guest_notes{};  // of the first stage, and of the G-stage; a trace wants none
 };
 
 struct Translation {
   bool ok = false;
+  bool writable = false;  // a store, too, would do, for all that page tables say
+  bool global = false;    // its first stage maps it for all address spaces
   Hpa physical;
-  u64 span = 0;        // bytes around the address for which the virtual mapping is one piece
-  Gpa guest_physical;  // V=1: what VS-stage yields
-  Trap trap;           // when not ok; a tinst of zero may be filled in by who knows the instruction
+  u64 span = 0;          // bytes that the leaf of the first stage maps
+  u64 contiguous = 0;    // bytes that the leaves of both stages do
+  Gpa guest_physical{};  // V=1: what VS-stage yields
+  Trap trap{};  // when not ok; a tinst of zero may be filled in by who knows the instruction
   const char* why = "";
 };
 
-Translation translate(const Hart& h, const Bus& bus, const Pmp& pmp, const Request& request);
-
-// The mode loads and stores are made in: MPRV borrows MPP and MPV ("Memory Privilege in mstatus
-// Register").
-inline Mode data_mode(const HartState& h) {
-  using namespace field::mstatus;
-  if (h.mode.privilege != Privilege::M || !MPRV.get(h.csr.mstatus)) return h.mode;
-  const auto privilege = static_cast<Privilege>(MPP.get(h.csr.mstatus));
-  return {privilege, privilege != Privilege::M && MPV.get(h.csr.mstatus) != 0};
-}
+Translation translate(const Regime& regime, const Bus& bus, const Pmp& pmp, const Request& request);
 
 }  // namespace rvvm

@@ -2,33 +2,11 @@
 // the S, VS and G stages. The stage says how tables look; `Memory` says how tables are reached,
 // which for VS is the G-stage.
 #pragma once
-#include "hart/mode.hpp"
-#include "mmu/access.hpp"
 #include "mmu/pte.hpp"
-#include "mmu/tlb.hpp"
+#include "mmu/regime.hpp"
+#include "mmu/table_cache.hpp"
 
 namespace rvvm {
-
-struct Stage {
-  u64 root = 0;              // address of the root table
-  u8 levels = 0;             // 3, 4 or 5; 0 is Bare
-  bool guest = false;        // G-stage: two more address bits at the root, zero-extended addresses
-  bool hardware_ad = false;  // Svadu: set A and D; else fault (Svade)
-  bool pbmt = false;         // Svpbmt is enabled
-  bool napot = false;        // Svnapot is present
-
-  constexpr unsigned address_bits() const { return 12 + 9 * levels + (guest ? 2 : 0); }
-  constexpr unsigned index(u64 address, unsigned level) const {
-    const unsigned bits = guest && level + 1u == levels ? 11 : 9;
-    return address >> (12 + 9 * level) & ((1u << bits) - 1);
-  }
-  // "the effective address must be canonical": sign-extended, or for the G-stage zero-extended.
-  constexpr bool canonical(u64 address) const {
-    const unsigned unused = 64 - address_bits();
-    if (guest) return address << unused >> unused == address;
-    return static_cast<u64>(static_cast<i64>(address << unused) >> unused) == address;
-  }
-};
 
 // As whom the access is made, for the permission bits of a leaf.
 struct Rights {
@@ -62,22 +40,23 @@ struct WalkResult {
   u64 address = 0;  // translated
   u64 span = 0;     // bytes the leaf maps
   const char* why = "";
+  bool writable =
+      false;            // a store would have found nothing to update and, for its part, be allowed
+  bool global = false;  // the same in all address spaces
 };
 
 // Memory: bool read(u64 table_address, unsigned level, u64& pte);
-// bool update(u64 table_address, u64 old, u64 pte); TableCache* tables, or nullptr.
+// bool update(u64 table_address, u64 old, u64 pte); TableNotes notes.
 template <class Memory>
 WalkResult walk(const Stage& stage, u64 address, const Rights& rights, Memory& memory) {
   const auto fault = [](const char* why) { return WalkResult{WalkOutcome::page_fault, 0, 0, why}; };
-  if (stage.levels == 0) return {WalkOutcome::ok, address, ~u64{0}, "Bare"};
+  if (stage.levels == 0) return {WalkOutcome::ok, address, ~u64{0}, "Bare", true, false};
   if (!stage.canonical(address)) return fault("address is not canonical");
 
-  u64 table = memory.tables ? memory.tables->find(address) : 0;
-  int level = 0;
-  if (!table) {
-    table = stage.root;
-    level = stage.levels - 1;
-  }
+  const TableCache::Found found = memory.notes.find(address);
+  u64 table = found.table ? found.table : stage.root;
+  int level = found.table ? found.level : stage.levels - 1;
+  const int first = level;
   for (; level >= 0; --level) {
     const u64 at = table + 8 * stage.index(address, level);
     Pte pte;
@@ -93,10 +72,11 @@ WalkResult walk(const Stage& stage, u64 address, const Rights& rights, Memory& m
       if (pte.bits & (Pte::D | Pte::A | Pte::U) || pte.pbmt() || pte.napot())
         return fault("D, A, U, PBMT or N in a pointer is reserved");
       table = pte.ppn() << 12;
-      if (level == 1 && memory.tables) memory.tables->note(address, table);
+      if (level == 1) memory.notes.note(address, table, 0);
       continue;
     }
 
+    if (level && level != first) memory.notes.note(address, table, level);
     if (!permits(pte, rights)) return fault("permission");
     u64 span = u64{4096} << (9 * level);
     u64 base = pte.ppn() << 12;
@@ -113,7 +93,8 @@ WalkResult walk(const Stage& stage, u64 address, const Rights& rights, Memory& m
       if (!memory.update(at, pte.bits, pte.bits | wanted))
         return {WalkOutcome::no_memory, 0, 0, "entry cannot be updated"};
     }
-    return {WalkOutcome::ok, base | (address & (span - 1)), span, ""};
+    return {WalkOutcome::ok, base | (address & (span - 1)), span, "", pte.has(Pte::W | Pte::D),
+            pte.has(Pte::G)};
   }
   return fault("pointer at level 0");
 }
