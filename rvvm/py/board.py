@@ -17,6 +17,7 @@ from rvvm.py.devices.device import Device, Target
 from rvvm.py.devices.virtio.function import Function
 from rvvm.py.devices.virtio.ram import Ram
 from rvvm.py.host import Clock, Host, Serial, SerialPort
+from rvvm.py.register import Window
 from rvvm.py.tree import Node, Property, Region, Specifier, Tree
 
 if TYPE_CHECKING:
@@ -184,11 +185,14 @@ class Board:
             port.wake = self._locked(port.wake)
         region = next(iter(node.physical() or []), None)
         if region is not None:
-            self._claim(region, node)
-            read, write = device.window().locked(self.lock)
-            self._asking(
-                node, self.system.add_device, node.path, region.base, region.size, read, write
-            )
+            self._place(node, node.path, region, device.window())
+        for name, aperture, window in device.apertures(node):
+            self._place(node, f"{node.path} {name}", aperture, window)
+
+    def _place(self, node: Node, name: str, region: Region, window: Window) -> None:
+        self._claim(region, node)
+        handlers = window.locked(self.lock)
+        self._asking(node, self.system.add_device, name, region.base, region.size, *handlers)
 
     def _locked(self, callback: Callable[[], None]) -> Callable[[], None]:
         """What another thread calls must hold the device lock."""
@@ -203,9 +207,9 @@ class Board:
 
     def _wire(self, node: Node) -> None:
         """The n-th line of a device goes where the n-th interrupt of its node says."""
-        lines = self.devices[node.path].lines
-        if lines:
-            for line, interrupt in zip(lines, node.interrupts(), strict=False):
+        device = self.devices[node.path]
+        if device.lines:
+            for line, interrupt in zip(device.lines, device.wires(node), strict=False):
                 sink = self._input(node, interrupt)
                 if sink is not None:
                     line.connect(sink)

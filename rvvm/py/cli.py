@@ -45,6 +45,14 @@ def _file(*names: str, help: str) -> Callable[[Any], Any]:
 @_file("--initrd", help="Initial RAM disk; `none` for no default one.")
 @click.option("--append", metavar="TEXT", help="The kernel's command line.")
 @click.option("--memory", "-m", metavar="SIZE", help="RAM, such as 512M or 2G.")
+@click.option(
+    "--drive",
+    multiple=True,
+    metavar="file=FILE,...",
+    help="A disk image; what the guest writes is gone at the end. Also readonly=, bus=, queues=.",
+)
+@click.option("--commit", is_flag=True, help="What the guest writes goes into the disk images.")
+@click.option("--device", multiple=True, metavar="NAME,...", help="A device, such as virtio-rng.")
 @click.option("--harts", "--smp", type=int, metavar="N", help="How many harts.")
 @click.option(
     "--clock",

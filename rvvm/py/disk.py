@@ -9,6 +9,7 @@ import errno
 import fcntl
 import os
 import stat
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from itertools import pairwise
@@ -70,6 +71,7 @@ class RawFile:
     def __init__(self, path: Path, writable: bool) -> None:
         self.name, self.read_only = str(path), not writable
         self.file = _open(path, writable)
+        self._closing = weakref.finalize(self, os.close, self.file)
         self.size = os.lseek(self.file, 0, os.SEEK_END) // SECTOR * SECTOR
         if self.size == 0:
             self.close()
@@ -94,9 +96,7 @@ class RawFile:
             _write_zeroes(self.file, offset, size)
 
     def close(self) -> None:
-        if self.file >= 0:
-            os.close(self.file)
-            self.file = -1
+        self._closing()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}, {self.size >> 20} MiB>"
@@ -115,6 +115,7 @@ class Overlay:
         self.name, self.size, self.read_only = base.name, base.size, False
         with tempfile.TemporaryFile(dir=folder, prefix="rvvm-overlay-") as unnamed:
             self.file = os.dup(unnamed.fileno())
+        self._closing = weakref.finalize(self, os.close, self.file)
         os.ftruncate(self.file, self.size)
         self._own = bytearray(-(-self.size // CLUSTER))
 
@@ -145,9 +146,7 @@ class Overlay:
 
     def close(self) -> None:
         self.base.close()
-        if self.file >= 0:
-            os.close(self.file)
-            self.file = -1
+        self._closing()
 
     def _runs(self, offset: int, end: int) -> Iterator[tuple[bool, int, int]]:
         """Pieces that are all the overlay's or all the base's."""

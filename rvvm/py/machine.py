@@ -94,7 +94,8 @@ class Machine:
         return tree
 
     def _make_board(self) -> Board:
-        host = Host(self.console, self._clock(), self.halt, self._reboot)
+        cards = self.options.cards()
+        host = Host(self.console, self._clock(), self.halt, self._reboot, cards)
         try:
             return Board(self.tree, self.system, host)
         except MemoryError:

@@ -8,13 +8,16 @@ from __future__ import annotations
 import os
 import re
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from rvvm.py import images
 from rvvm.py.boot import Images
+from rvvm.py.cards import Drive, FilePath, device_card
 from rvvm.py.errors import UserError
+from rvvm.py.host import Card
 from rvvm.py.images.catalogue import ALIASES, IMAGES
 from rvvm.py.program import read_program
 from rvvm.py.resources import resource
@@ -23,7 +26,6 @@ Clock = Literal["host", "instructions"]
 CLOCKS = ("host", "instructions")
 ACCELERATORS = ("auto", "interp", "jit", "unicorn")
 LATER_ACCELERATORS = ("kvm",)
-FilePath = str | os.PathLike[str]
 
 NONE = "none"
 DEFAULT_BIOS = "opensbi"
@@ -45,6 +47,9 @@ class Options:
     harts: int | None = None
     clock: str = "host"
     accel: str = "auto"
+    drive: FilePath | Drive | Sequence[FilePath | Drive] = ()
+    commit: bool = False
+    device: str | Sequence[str] = ()
 
     def check(self) -> None:
         """UserError for a value that can be judged without opening anything."""
@@ -89,6 +94,12 @@ class Options:
     def _is_debian(self) -> bool:
         return _image_name(self.kernel) == "debian"
 
+    def cards(self) -> list[Card]:
+        """The virtio devices, opened."""
+        drives = [Drive.parse(drive, self.commit) for drive in _several(self.drive)]
+        others = [device_card(text, self.clock != "host") for text in _several(self.device)]
+        return [drive.card() for drive in drives] + others
+
     def files(self) -> Images:
         """The images to start, fetched when they are named ones that are not here yet."""
         if self.kernel is None and self.bios is None:
@@ -103,6 +114,11 @@ class Options:
             kernel=find(self.kernel, "--kernel") if self.kernel is not None else None,
             initrd=find(initrd, "--initrd") if initrd not in (None, NONE) else None,
         )
+
+
+def _several(what: Any) -> list[Any]:
+    """One thing, or a list or tuple of them, as a list."""
+    return list(what) if isinstance(what, (list, tuple)) else [what]
 
 
 def parse_size(text: str) -> int:

@@ -48,6 +48,14 @@ class Specifier(NamedTuple):
     cells: tuple[int, ...]
 
 
+class MapRow(NamedTuple):
+    """One row of an ``interrupt-map``: a child's address and interrupt as cells, and where that
+    interrupt goes."""
+
+    child: list[int]
+    target: Specifier
+
+
 @dataclass
 class Property:
     """A name and its bytes; the accessors say how the bytes are to be read (section 2.2.4)."""
@@ -221,8 +229,9 @@ class Node:
 
         None when a bus above has no ``ranges``: its children have no address of their own.
         """
-        regions = self.reg()
-        bus = self.parent
+        return self._to_root(self.reg(), self.parent)
+
+    def _to_root(self, regions: list[Region], bus: Node | None) -> list[Region] | None:
         while bus is not None and bus.parent is not None:
             if "ranges" not in bus:
                 return None
@@ -289,6 +298,34 @@ class Node:
         count = parent.u32("#interrupt-cells")
         rows = self._tuples("interrupts", (1,) * count)
         return [Specifier(parent, tuple(row)) for row in rows]
+
+    def interrupt_map(self) -> list[MapRow]:
+        """A bus's translation of its children's interrupts (section 2.4.3.1)."""
+        prop, rows = self["interrupt-map"], []
+        data, own = prop.u32s(), self.address_cells + self.u32("#interrupt-cells")
+        nodes = self._phandles()
+        while data:
+            if len(data) <= own:
+                raise prop.error("ends within a row")
+            parent = _referenced(prop, nodes, data[own])
+            # The one place where a missing #address-cells means none (2.4.3.1).
+            first = own + 1 + parent.u32("#address-cells", 0)
+            end = first + parent.u32("#interrupt-cells")
+            if end > len(data):
+                raise prop.error(f"ends within the cells of {parent.path}")
+            rows.append(MapRow(data[:own], Specifier(parent, tuple(data[first:end]))))
+            data = data[end:]
+        return rows
+
+    def pci_ranges(self) -> list[tuple[int, int, Region]]:
+        """A PCI bus's ``ranges``: phys.hi, the address on the bus, and where the harts see it."""
+        assert self.parent is not None
+        found = []
+        widths = (1, 2, self.parent.address_cells, self.size_cells)
+        for space, bus, base, size in self._tuples("ranges", widths):
+            for region in self._to_root([Region(base, size)], self.parent) or []:
+                found.append((space, bus, region))
+        return found
 
     def _interrupt_parent(self) -> Node:
         node: Node | None = self

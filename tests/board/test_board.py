@@ -61,6 +61,8 @@ def test_virt() -> None:
         "/soc/clint@2000000": (CLINT, 0x1_0000),
         "/soc/interrupt-controller@c000000": (PLIC, 0x60_0000),
         "/soc/serial@10000000": (UART, 0x100),
+        "/soc/pci@30000000": (0x3000_0000, 0x1000_0000),
+        "/soc/pci@30000000 memory": (0x4000_0000, 0x4000_0000),
     } | {f"/soc/virtio_mmio@{base:x}": (base, 0x1000) for base in VIRTIO}
     assert isinstance(bench.board.devices["/soc/serial@10000000"], Uart)
     assert timebase(bench.board.tree) == 10_000_000
@@ -315,7 +317,7 @@ def test_symbols_reach_the_devices(tmp_path: Path) -> None:
 
 
 def test_cards_go_into_free_slots() -> None:
-    kinds = [(Entropy(), "virtio_mmio@10003000"), (Entropy(), None), (Entropy(), "mmio")]
+    kinds = [(Entropy(), "virtio_mmio@10003000"), (Entropy(), "mmio"), (Entropy(), "mmio")]
     bench = virt(cards=[Card(*kind) for kind in kinds])
     slots = [bench.board.devices[f"/soc/virtio_mmio@{base:x}"] for base in VIRTIO]
     assert all(isinstance(slot, VirtioMmio) for slot in slots)
@@ -327,7 +329,7 @@ def test_cards_go_into_free_slots() -> None:
 
 def test_a_card_interrupts_through_its_slot() -> None:
     card = Entropy()
-    bench = virt(cards=[Card(card)])
+    bench = virt(cards=[Card(card, "mmio")])
     bench.store(PLIC + 4 * 1, 4, 1)
     bench.store(PLIC + 0x2000, 4, 1 << 1)
     card.changed()
@@ -341,7 +343,7 @@ def test_a_card_interrupts_through_its_slot() -> None:
 def test_a_card_that_stops_is_told_of_once() -> None:
     told: list[str] = []
     card = Entropy()
-    virt(cards=[Card(card)], report=told.append)
+    virt(cards=[Card(card, "mmio")], report=told.append)
     card.fail("no more bytes")
     card.fail("still none")
     assert told == ["/soc/virtio_mmio@10001000: entropy: no more bytes: stopped until it is reset"]

@@ -40,7 +40,7 @@ PYTHON_ROWS = """
     program
     csr dtb dts isa
     completion devices fdt hart
-    board boot
+    board boot cards
     engines options
     until
     console

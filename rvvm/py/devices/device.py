@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rvvm._core import Hart, System
     from rvvm.py.devices.virtio.function import Function
     from rvvm.py.host import Clock, Serial
-    from rvvm.py.tree import Node
+    from rvvm.py.tree import Node, Region, Specifier
 
 
 class Target(NamedTuple):
@@ -93,6 +93,10 @@ class Device:
         self.lines.append(Line(name))
         return self.lines[-1]
 
+    def wires(self, node: Node) -> list[Specifier]:
+        """Where the lines go, in their order."""
+        return node.interrupts()
+
     def input(self, *cells: int) -> Callable[[bool], None] | None:
         """As an interrupt controller: the input that an interrupt specifier names, if any."""
         return None
@@ -108,6 +112,10 @@ class Device:
     def window(self) -> Window:
         """The guest's accesses to the registers."""
         return Window(self.places())
+
+    def apertures(self, node: Node) -> Iterator[tuple[str, Region, Window]]:
+        """Windows besides the one at ``reg``: a name, where, and what is there."""
+        return iter(())
 
     # State
 

@@ -1,0 +1,165 @@
+"""Virtio devices as users ask for them: ``--drive file=disk.img,readonly=on``, as QEMU's do."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rvvm.py.disk import open_disk
+from rvvm.py.errors import UserError
+from rvvm.py.host import Card
+from rvvm.py.images import cache
+
+FilePath = str | os.PathLike[str]
+BUSES = ("pci", "mmio")
+_SWITCH = {"on": True, "off": False}
+_MAX_QUEUES = 64
+_FIXED_SEED = 1
+
+
+def parse_words(option: str, text: str, first: str, known: Sequence[str]) -> dict[str, str]:
+    """``a=1,b=2`` as a dict; a word without a name is the ``first``; ``,,`` stands for a comma.
+
+    >>> parse_words("--drive", "a,,b.img,readonly=on", "file", ["readonly"])
+    {'file': 'a,b.img', 'readonly': 'on'}
+    """
+    found: dict[str, str] = {}
+    for number, word in enumerate(text.replace(",,", "\0").split(",")):
+        name, equals, value = word.replace("\0", ",").partition("=")
+        if not equals and number == 0:
+            name, value = first, name
+        if name not in (first, *known):
+            raise UserError(f"{option} {text}: {name} is none of {', '.join((first, *known))}")
+        if name in found:
+            raise UserError(f"{option} {text}: {name} is there twice")
+        found[name] = value
+    return found
+
+
+@dataclass(frozen=True)
+class Drive:
+    """A disk image as a block device. Without ``commit`` what the guest writes is gone at the
+    end, and the file stays as it is."""
+
+    file: FilePath
+    commit: bool = False
+    read_only: bool = False
+    bus: str | None = None
+    queues: int = 1
+    serial: str = ""
+
+    @classmethod
+    def parse(cls, what: FilePath | Drive, commit: bool = False) -> Drive:
+        """``file=...,format=raw,if=virtio,readonly=off,snapshot=on,bus=pci,queues=1,serial=``."""
+        if isinstance(what, Drive):
+            return what
+        if not isinstance(what, str):
+            return cls(what, commit=commit)
+        words = _Words("--drive", what, "file", "format if readonly snapshot bus queues serial id")
+        words.choose("if", "virtio", ("virtio", "none"))
+        words.choose("format", "raw", ("raw",))
+        return cls(
+            file=words.need("file"),
+            commit=not words.switch("snapshot", not commit),
+            read_only=words.switch("readonly", False),
+            bus=words.bus(),
+            queues=words.number("queues", 1, _MAX_QUEUES),
+            serial=words.get("serial", ""),
+        )
+
+    def card(self) -> Card:
+        """Open it."""
+        from rvvm.py.devices.virtio.block import Block
+
+        path = Path(self.file)
+        _refuse_other_formats(path)
+        disk = open_disk(
+            path,
+            commit=self.commit,
+            read_only=self.read_only,
+            overlays=cache.folder("overlays"),
+        )
+        return Card(Block(disk, self.queues, self.serial), self.bus)
+
+
+_OTHER_FORMATS = {b"QFI\xfb": "qcow2", b"KDMV": "vmdk", b"conectix": "vpc", b"<<< ": "vdi"}
+
+
+def _refuse_other_formats(path: Path) -> None:
+    """A disk whose first sector is some format's header would look empty or broken to the guest."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(8)
+    except OSError:
+        return  # opening it as a disk says what is wrong
+    for magic, name in _OTHER_FORMATS.items():
+        if head.startswith(magic):
+            raise UserError(
+                f"--drive: {path}: is {name}; only raw images are read here: "
+                f"qemu-img convert -O raw {path.name} disk.img"
+            )
+
+
+def _random_source(counted: bool) -> Callable[[int], bytes]:
+    """The host's random bytes; the same ones each time where time counts instructions."""
+    return random.Random(_FIXED_SEED).randbytes if counted else os.urandom
+
+
+def _entropy(counted: bool) -> Card:
+    from rvvm.py.devices.virtio.entropy import Entropy
+
+    return Card(Entropy(_random_source(counted)))
+
+
+_DEVICES: Mapping[str, Callable[[bool], Card]] = {"virtio-rng": _entropy}
+_ENDINGS = {"-pci": "pci", "-device": "mmio"}
+
+
+def device_card(text: str, counted: bool) -> Card:
+    """``--device virtio-rng``, ``virtio-rng-pci``, ``virtio-rng-device`` or ``virtio-rng,bus=``."""
+    words = _Words("--device", text, "driver", "bus id")
+    name, bus = words.need("driver"), words.bus()
+    for ending, place in _ENDINGS.items():
+        if name.endswith(ending):
+            name, bus = name.removesuffix(ending), bus or place
+    if name not in _DEVICES:
+        raise UserError(f"--device {text}: expected one of {', '.join(_DEVICES)}")
+    return _DEVICES[name](counted)._replace(bus=bus)
+
+
+class _Words:
+    """The words of one option, and complaints that quote it."""
+
+    def __init__(self, option: str, text: str, first: str, known: str) -> None:
+        self._said = f"{option} {text}"
+        self._words = parse_words(option, text, first, known.split())
+
+    def get(self, name: str, default: str) -> str:
+        return self._words.get(name, default)
+
+    def need(self, name: str) -> str:
+        if not (value := self._words.get(name, "")):
+            raise UserError(f"{self._said}: names no {name}")
+        return value
+
+    def choose(self, name: str, default: str, choices: Sequence[str]) -> str:
+        value = self._words.get(name, default)
+        if value not in choices:
+            raise UserError(f"{self._said}: {name} is one of {', '.join(choices)}")
+        return value
+
+    def switch(self, name: str, default: bool) -> bool:
+        return _SWITCH[self.choose(name, "on" if default else "off", tuple(_SWITCH))]
+
+    def bus(self) -> str | None:
+        """A bus, or a slot's node by its name."""
+        return self._words.get("bus")
+
+    def number(self, name: str, default: int, most: int) -> int:
+        value = self._words.get(name, str(default))
+        if not value.isdecimal() or not 1 <= int(value) <= most:
+            raise UserError(f"{self._said}: {name} is a number from 1 to {most}")
+        return int(value)

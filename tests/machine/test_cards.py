@@ -1,0 +1,128 @@
+"""Disks and other virtio devices, as the options name them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import rvvm
+from rvvm.py.cards import Drive, device_card
+from rvvm.py.devices.pci.host import PciHost
+from rvvm.py.devices.virtio.block import Block
+from rvvm.py.devices.virtio.entropy import Entropy
+from rvvm.py.devices.virtio.mmio import VirtioMmio
+from rvvm.py.disk import Overlay, RawFile
+from rvvm.py.errors import UserError
+
+
+@pytest.fixture
+def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("RVVM_CACHE", str(tmp_path / "cache"))
+    path = tmp_path / "disk.img"
+    path.write_bytes(b"x" * (1 << 20))
+    return path
+
+
+def cards(machine: rvvm.Machine) -> dict[str, Any]:
+    """What is in the slots of a machine."""
+    found = {}
+    for path, device in machine.board.devices.items():
+        if isinstance(device, PciHost):
+            found |= {f"pci {slot}": f.function for slot, f in device.slots.items()}  # type: ignore[attr-defined]
+        elif isinstance(device, VirtioMmio) and device.function.kind:
+            found[path.rpartition("/")[2]] = device.function
+    return found
+
+
+def test_disks_go_to_pci_unless_told(image: Path) -> None:
+    machine = rvvm.Machine(
+        drive=[f"file={image},bus=mmio", image, f"file={image},if=virtio,queues=4"],
+        device=["virtio-rng", "virtio-rng-device"],
+    )
+    found = cards(machine)
+    assert {slot: type(function) for slot, function in found.items()} == {
+        "pci 1": Block, "pci 2": Block, "pci 3": Entropy,
+        "virtio_mmio@10001000": Block, "virtio_mmio@10002000": Entropy,
+    }  # fmt: skip
+    assert len(found["pci 2"].queues) == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "commit", "kind", "read_only"),
+    [
+        ("{}", False, Overlay, False),
+        ("{}", True, RawFile, False),
+        ("file={},snapshot=off", False, RawFile, False),
+        ("file={},snapshot=on", True, Overlay, False),
+        ("file={},readonly=on,format=raw", True, RawFile, True),
+    ],
+)
+def test_who_may_write(image: Path, text: str, commit: bool, kind: type, read_only: bool) -> None:
+    machine = rvvm.Machine(drive=text.format(image), commit=commit)
+    (block,) = cards(machine).values()
+    assert type(block.disk) is kind and block.disk.read_only is read_only
+
+
+def test_a_name_with_a_comma(image: Path) -> None:
+    other = image.with_name("a,b=c.img")
+    image.rename(other)
+    drive = Drive.parse(f"file={str(other).replace(',', ',,')},serial=abc")
+    assert Path(drive.file) == other and drive.serial == "abc"
+
+
+def test_a_machine_that_is_gone_lets_its_disks_go(image: Path) -> None:
+    rvvm.Machine(drive=Drive(image, commit=True))
+    import gc
+
+    gc.collect()
+    rvvm.Machine(drive=Drive(image, commit=True))
+
+
+def test_random_bytes_repeat_where_time_counts_instructions() -> None:
+    counted = [device_card("virtio-rng", True).function for _ in range(2)]
+    assert all(isinstance(card, Entropy) for card in counted)
+    first, second = (card.source(8) for card in counted)  # type: ignore[attr-defined]
+    assert first == second
+    assert device_card("virtio-rng", False).function.source is os.urandom  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ({"drive": "file=IMAGE,colour=red"}, "colour is none of file, format, if,"),
+        ({"drive": "file=IMAGE,file=IMAGE"}, "file is there twice"),
+        ({"drive": "format=raw"}, "names no file"),
+        ({"drive": "file=IMAGE,format=qcow2"}, "format is one of raw"),
+        ({"drive": "file=IMAGE,if=scsi"}, "if is one of virtio, none"),
+        ({"drive": "file=IMAGE,readonly=maybe"}, "readonly is one of on, off"),
+        ({"drive": "file=IMAGE,queues=0"}, "queues is a number from 1 to 64"),
+        ({"drive": "file=IMAGE,bus=usb"}, "has no free virtio slot on usb for the device Block"),
+        ({"drive": "/nosuch.img"}, "--drive: /nosuch.img: No such file or directory"),
+        ({"drive": "file=IMAGE", "dtb": "spike"}, "has no free virtio slot for the device Block"),
+        ({"device": "virtio-gpu"}, "--device virtio-gpu: expected one of virtio-rng"),
+        ({"drive": ["IMAGE,snapshot=off", "IMAGE"]}, "another machine writes to it"),
+    ],
+)
+def test_what_cannot_be(image: Path, how: dict[str, Any], says: str) -> None:
+    def named(what: Any) -> Any:
+        return what.replace("IMAGE", str(image)) if isinstance(what, str) else what
+
+    if "dtb" in how:
+        how = how | {"dtb": Path(__file__).resolve().parents[2] / "devicetree/spike.dts"}
+    how = {
+        key: [named(v) for v in value] if isinstance(value, list) else named(value)
+        for key, value in how.items()
+    }
+    with pytest.raises(UserError, match=says) as caught:
+        rvvm.Machine(**how)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("magic", "name"), [(b"QFI\xfb", "qcow2"), (b"KDMV", "vmdk")])
+def test_other_formats_are_named(image: Path, magic: bytes, name: str) -> None:
+    image.write_bytes(magic + bytes(4096))
+    with pytest.raises(UserError, match=rf"disk.img: is {name}; .*qemu-img convert -O raw"):
+        rvvm.Machine(drive=image)
