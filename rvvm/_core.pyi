@@ -185,6 +185,9 @@ class System:
         """Spike's ``--log-commits`` format; None ends the log."""
     def stats(self) -> dict[str, Any]: ...
 
+def ticks(nanoseconds: int, frequency: int) -> int:
+    """What the host's clock is as ``time``, rounded down."""
+
 class _CsrField(TypedDict):
     """Bits ``high`` to ``low`` of a CSR."""
 

@@ -37,8 +37,8 @@ def timebase(tree: Tree) -> int:
     for node in holders:
         if "timebase-frequency" in node:
             prop = node["timebase-frequency"]
-            if prop.number() == 0:
-                raise prop.error("is 0")
+            if not 0 < prop.number() < 1 << 33:
+                raise prop.error(f"is {prop.number()}")
             return prop.number()
     return DEFAULT_TIMEBASE
 

@@ -280,6 +280,8 @@ def test_timebase(tmp_path: Path) -> None:
     assert timebase(make(tmp_path, "")) == 10_000_000
     with pytest.raises(UserError, match="timebase-frequency is 0"):
         timebase(make(tmp_path, "cpus { timebase-frequency = <0>; };"))
+    with pytest.raises(UserError, match="timebase-frequency is 8589934592"):
+        timebase(make(tmp_path, "cpus { timebase-frequency = <2 0>; };"))
 
 
 def test_state_of_the_whole_board() -> None:

@@ -207,6 +207,10 @@ py::frozenset extension_names(const HartFace& f) {
 }  // namespace
 
 void bind_hart(py::module_& m) {
+  m.def(
+      "ticks", [](u64 nanoseconds, u64 frequency) { return Ticks{frequency}(nanoseconds); },
+      py::arg("nanoseconds"), py::arg("frequency"));
+
   py::class_<WalkStep>(m, "Step")
       .def_readonly("stage", &WalkStep::stage)
       .def_readonly("level", &WalkStep::level)

@@ -52,14 +52,11 @@ std::unique_ptr<Interpreter> make_engine(const std::string& accel, bool chain, u
 std::shared_ptr<SystemFace> make_system(u64 timebase, const std::string& clock_name,
                                         const std::string& accel, bool chain, unsigned unit_limit,
                                         unsigned hot, std::size_t code_size) {
-  if (timebase == 0) throw py::value_error("timebase is in ticks a second, at least 1");
+  if (timebase == 0 || timebase > Clock::highest_frequency)
+    throw py::value_error("timebase is in ticks a second, 1 to 8,589,934,591");
   if (clock_name != "host" && clock_name != "instructions")
     throw py::value_error("clock is host or instructions, not " + clock_name);
-  Clock clock;
-  clock.frequency = timebase;
-  clock.by_instructions = clock_name == "instructions";
-  clock.instructions_per_tick = std::max<u64>(1, 1'000'000'000 / timebase);
-  if (!clock.by_instructions) clock.offset = 0 - clock.host_ticks();  // time starts at zero
+  const Clock clock{timebase, clock_name == "instructions"};
   return std::make_shared<SystemFace>(clock, make_engine(accel, chain, unit_limit, hot, code_size));
 }
 

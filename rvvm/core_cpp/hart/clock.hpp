@@ -1,28 +1,82 @@
 // Where `time` comes from: the host's clock, or retired instructions (then the same inputs give the
 // same run).
 #pragma once
+#include <bit>
 #include <chrono>
+#include <numeric>
 
 #include "isa/types.hpp"
 
 namespace rvvm {
 
+// n / divisor for n below 2^63, by a multiplication: Granlund and Montgomery, "Division by
+// Invariant Integers using Multiplication", theorem 4.2. A division of 128 bits takes as long as
+// reading the host's clock.
+class Divider {
+ public:
+  explicit constexpr Divider(u64 divisor) : divisor_{divisor}, shift_{63 + log2_up(divisor)} {
+    // 2^shift / divisor rounded up. It is below 2^64, and n times the excess is too little to
+    // count.
+    reciprocal_ = static_cast<u64>(((u128{1} << shift_) + divisor - 1) / divisor);
+  }
+  constexpr u64 operator()(u64 n) const {
+    return static_cast<u64>(static_cast<u128>(n) * reciprocal_ >> shift_);
+  }
+  constexpr u64 divisor() const { return divisor_; }
+
+ private:
+  static constexpr unsigned log2_up(u64 n) { return n > 1 ? std::bit_width(n - 1) : 0; }
+  u64 divisor_, reciprocal_ = 0;
+  unsigned shift_;
+};
+
+// Nanoseconds below 2^63 as ticks, rounded down, for frequencies below 2^33.
+class Ticks {
+ public:
+  explicit constexpr Ticks(u64 frequency)
+      : factor_{frequency / std::gcd(frequency, second)},
+        by_{second / std::gcd(frequency, second)} {}
+  constexpr u64 operator()(u64 nanoseconds) const {
+    const u64 whole = by_(nanoseconds);
+    if (factor_ == 1) return whole;
+    return whole * factor_ + by_((nanoseconds - whole * by_.divisor()) * factor_);
+  }
+
+ private:
+  static constexpr u64 second = 1'000'000'000;
+  u64 factor_;
+  Divider by_;
+};
+
 struct Clock {
-  u64 frequency = 10'000'000;  // ticks a second: the tree's timebase-frequency
-  bool by_instructions = false;
-  u64 instructions_per_tick = 100;  // a nominal 1 GHz hart at the default frequency
-  u64 offset = 0;                   // added to the raw source; writing mtime changes it
+  static constexpr u64 highest_frequency = (u64{1} << 33) - 1;
+
+  explicit Clock(u64 frequency, bool by_instructions = false)
+      : frequency{frequency},
+        by_instructions{by_instructions},
+        instructions_per_tick{std::max<u64>(1, 1'000'000'000 / frequency)},
+        ticks_of_host{frequency},
+        ticks_of_progress{instructions_per_tick} {
+    if (!by_instructions) offset = 0 - host_ticks();  // time starts at zero
+  }
+
+  u64 frequency;  // ticks a second: the tree's timebase-frequency
+  bool by_instructions;
+  u64 instructions_per_tick;  // of a nominal 1 GHz hart
+  u64 offset = 0;             // added to the raw source; writing mtime changes it
   u64 virtual_ticks = 0;  // by_instructions: ticks that have passed at the scheduler's last turn
 
   // `progress`: instructions the asking hart has retired since the scheduler's last turn.
   u64 now(u64 progress) const {
-    return offset +
-           (by_instructions ? virtual_ticks + progress / instructions_per_tick : host_ticks());
+    return offset + (by_instructions ? virtual_ticks + ticks_of_progress(progress) : host_ticks());
   }
   u64 host_ticks() const {
-    auto ns = std::chrono::steady_clock::now().time_since_epoch().count();
-    return static_cast<u64>(static_cast<u128>(ns) * frequency / 1'000'000'000);
+    return ticks_of_host(std::chrono::steady_clock::now().time_since_epoch().count());
   }
+
+ private:
+  Ticks ticks_of_host;
+  Divider ticks_of_progress;
 };
 
 }  // namespace rvvm
