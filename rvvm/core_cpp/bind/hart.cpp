@@ -2,6 +2,7 @@
 #include <pybind11/stl.h>
 
 #include "bind/faces.hpp"
+#include "engine/quick_csr.hpp"
 #include "hart/csr_file.hpp"
 #include "hart/plain_csrs.hpp"
 #include "hart/trap.hpp"
@@ -43,6 +44,13 @@ std::optional<u64> read_plain_csr(const HartFace& f, u16 address) {
 bool write_plain_csr(const HartFace& f, u16 address, u64 value) {
   const auto csr = plain_csr_of(f, address);
   return csr && write_plain(f.hart(), *csr, value);
+}
+
+std::optional<u64> quick_csr_of(const HartFace& f, u32 bits, u64 operand) {
+  Cpu& cpu = f.cpu();
+  cpu.limit = cpu.hart.retired + 1;
+  const QuickCsr result = quick_csr(cpu, decode(bits, cpu.hart.extensions), operand, 0);
+  return result.done ? std::optional(result.old) : std::nullopt;
 }
 
 void set_mode(const HartFace& f, Mode mode) {
@@ -281,6 +289,7 @@ void bind_hart(py::module_& m) {
       .def("set_csr", &set_csr, py::arg("address"), py::arg("value"))
       .def("plain_csr", &read_plain_csr, py::arg("address"))
       .def("set_plain_csr", &write_plain_csr, py::arg("address"), py::arg("value"))
+      .def("quick_csr", &quick_csr_of, py::arg("bits"), py::arg("operand"))
       .def("set_interrupt", &set_interrupt, py::arg("number"), py::arg("level"))
       .def("set_guest_interrupt", &set_guest_interrupt, py::arg("guest"), py::arg("level"))
       .def("set_timer", &set_timer, py::arg("deadline"))

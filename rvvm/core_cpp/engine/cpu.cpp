@@ -77,6 +77,7 @@ bool Cpu::attend() {
   if (hart.waiting && wakes(hart)) hart.waiting = false;
   turn_over = nearer_deadline();
   const auto number = next_interrupt(hart);
+  hart.stale &= ~(stale_interrupts | stale_timers);
   if (!number) return false;
   enter_trap({.cause = interrupt_bit | *number});
   return true;

@@ -30,6 +30,12 @@ constexpr CsrControl control_of(Csr csr) {
   }
 }
 
+template <class Rule> constexpr CsrWrite write_of(Csr csr) {
+  if (OnlyStores<Rule>) return CsrWrite::stores;
+  const bool status = csr == Csr::mstatus || csr == Csr::sstatus || csr == Csr::vsstatus;
+  return status ? CsrWrite::status : CsrWrite::other;
+}
+
 template <class Rule> consteval bool shows_wires() {
   return requires { Rule::shows_wires; };
 }
@@ -46,6 +52,7 @@ constexpr CsrRow make_row(std::string_view text, Csr csr, unsigned index, unsign
           .privilege = csr_privilege(address),
           .read_only = csr_read_only(address),
           .control = control_of(csr),
+          .written = write_of<Rule>(csr),
           .shows_wires = shows_wires<Rule>(),
           .text = text,
           .need = need};

@@ -12,6 +12,10 @@ namespace rvvm {
 // What decides about an access besides the address.
 enum class CsrControl : u8 { none, fp, counter, timer, root, envcfg, stateen };
 
+// What a write leads to: nothing, what a status register's fields decide (and an old value undoes),
+// or more.
+enum class CsrWrite : u8 { stores, status, other };
+
 struct CsrRow {
   u64 (*read)(const Hart&, unsigned index) = nullptr;
   void (*write)(Hart&, unsigned index, u64 value) = nullptr;
@@ -21,6 +25,7 @@ struct CsrRow {
   u8 privilege = 0;
   bool read_only = false;
   CsrControl control = CsrControl::none;
+  CsrWrite written = CsrWrite::other;
   bool shows_wires = false;  // its value depends on what the outside drives
   u8 guest = 0;              // what V=1 has in its place: the number of its VS twin, or its own
   std::string_view text{};   // of a range, without the member's number

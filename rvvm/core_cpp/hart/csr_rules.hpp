@@ -69,6 +69,11 @@ template <class Rule, Csr C> struct Storage {
   }
 };
 
+template <class Rule>
+concept OnlyStores = requires(const ExtSet& have) {
+  Rule::masks(have);
+};
+
 // Keeps what its fields allow.
 template <Csr C> struct Plain : Storage<Plain<C>, C> {
   static constexpr PlainMasks masks(const ExtSet&) {

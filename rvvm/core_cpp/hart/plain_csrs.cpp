@@ -24,13 +24,8 @@ consteval bool twins_are_equally_far() {
 static_assert(twins_are_equally_far(), "supervisor CSRs and their twins are in different order");
 
 template <class Rule>
-concept PlainRule = requires(const ExtSet& have) {
-  Rule::masks(have);
-};
-
-template <class Rule>
 std::optional<PlainCsr> describe(u16 address, std::size_t offset, const ExtSet& have) {
-  if constexpr (PlainRule<Rule>) {
+  if constexpr (OnlyStores<Rule>) {
     const PlainMasks masks = Rule::masks(have);
     return PlainCsr{.offset = static_cast<u32>(offset),
                     .banked = vs_twin(address) != address,
@@ -55,7 +50,7 @@ std::optional<PlainCsr> plain_csr(u16 address, const ExtSet& have) {
   if (address == number && Need{need}.met(have)) \
     return describe<rule<Csr::name>>(address, offsetof(CsrBank, name), have);
 #define CSR_RANGE(number, name, first, last, stride, need, rule) \
-  static_assert(!PlainRule<rule<Csr::name>>, "no range is plain");
+  static_assert(!OnlyStores<rule<Csr::name>>, "no range is plain");
 #include "isa/csrs.inc"
 #undef CSR
 #undef CSR_RANGE

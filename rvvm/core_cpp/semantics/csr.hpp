@@ -22,10 +22,18 @@ inline u64 modifiable(const Hart& h, const CsrRow& row, u64 value) {
   return row.csr == Csr::mip ? merge(value, h.csr.mip, irq::SEI) : value;
 }
 
-// `writes`: csrrs and csrrc with x0 or 0 do not write at all, so that read-only CSRs can be read.
-template <class M>
-void access_csr(M& m, const Insn& i, u64 operand, CsrChange change, bool writes) {
+constexpr CsrChange change_of(Op op) {
+  if (op == Op::csrrw || op == Op::csrrwi) return CsrChange::replace;
+  return op == Op::csrrs || op == Op::csrrsi ? CsrChange::set : CsrChange::clear;
+}
+// csrrs and csrrc with x0 or 0 do not write at all, so that read-only CSRs can be read.
+constexpr bool writes_csr(const Insn& i, CsrChange change) {
+  return change == CsrChange::replace || i.rs1 != 0;
+}
+
+template <class M> void access_csr(M& m, const Insn& i, u64 operand, CsrChange change) {
   Hart& h = m.hart();
+  const bool writes = writes_csr(i, change);
   const CsrRow* row = find_csr(h, i.imm & 0xfff);
   if (!row) return m.illegal();
   switch (check_csr_access(h, *row, writes)) {
@@ -40,23 +48,19 @@ void access_csr(M& m, const Insn& i, u64 operand, CsrChange change, bool writes)
   m.x(i.rd, old);
 }
 
-template <class M> void csrrw(M& m, const Insn& i) {
-  access_csr(m, i, m.x(i.rs1), CsrChange::replace, true);
+// With rs1's value, or its number as the immediate.
+template <Op O, class M> void access_csr_by_register(M& m, const Insn& i) {
+  access_csr(m, i, m.x(i.rs1), change_of(O));
 }
-template <class M> void csrrs(M& m, const Insn& i) {
-  access_csr(m, i, m.x(i.rs1), CsrChange::set, i.rs1 != 0);
+template <Op O, class M> void access_csr_by_immediate(M& m, const Insn& i) {
+  access_csr(m, i, i.rs1, change_of(O));
 }
-template <class M> void csrrc(M& m, const Insn& i) {
-  access_csr(m, i, m.x(i.rs1), CsrChange::clear, i.rs1 != 0);
-}
-template <class M> void csrrwi(M& m, const Insn& i) {
-  access_csr(m, i, i.rs1, CsrChange::replace, true);
-}
-template <class M> void csrrsi(M& m, const Insn& i) {
-  access_csr(m, i, i.rs1, CsrChange::set, i.rs1 != 0);
-}
-template <class M> void csrrci(M& m, const Insn& i) {
-  access_csr(m, i, i.rs1, CsrChange::clear, i.rs1 != 0);
-}
+
+template <class M> void csrrw(M& m, const Insn& i) { access_csr_by_register<Op::csrrw>(m, i); }
+template <class M> void csrrs(M& m, const Insn& i) { access_csr_by_register<Op::csrrs>(m, i); }
+template <class M> void csrrc(M& m, const Insn& i) { access_csr_by_register<Op::csrrc>(m, i); }
+template <class M> void csrrwi(M& m, const Insn& i) { access_csr_by_immediate<Op::csrrwi>(m, i); }
+template <class M> void csrrsi(M& m, const Insn& i) { access_csr_by_immediate<Op::csrrsi>(m, i); }
+template <class M> void csrrci(M& m, const Insn& i) { access_csr_by_immediate<Op::csrrci>(m, i); }
 
 }  // namespace rvvm
