@@ -1,12 +1,14 @@
-"""Debian to the shell's prompt, on rvvm and QEMU by turns: ``python -m benchmarks.boot``."""
+"""Debian to the shell's prompt, on several machines by turns: ``python -m benchmarks.boot``."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import click
 
 import rvvm
-from benchmarks import guest, qemu
-from benchmarks.side_by_side import Report, Spread, alternate, speed
+from benchmarks import guest, peer, qemu
+from benchmarks.side_by_side import Report, Spread, alternate, speeds
 
 
 def retired(software: guest.Software) -> int:
@@ -27,24 +29,27 @@ def retired(software: guest.Software) -> int:
 
 @click.command(help=__doc__)
 @click.option("--runs", default=5, show_default=True, help="Boots of each.")
+@peer.option
 @click.option("--json", "json_file", metavar="FILE", help="The figures as JSON; - for stdout.")
-def main(runs: int, json_file: str | None) -> None:
+def main(runs: int, peers: Sequence[peer.Peer], json_file: str | None) -> None:
     software = guest.Software.debian()
-    contestants = {name: guest.booter(words) for name, words in guest.commands(software).items()}
+    commands = peer.commands(software, peers)
+    contestants = {name: guest.booter(words) for name, words in commands.items()}
+    alternate(contestants, 1)  # files come into the host's cache
     results = alternate(contestants, runs)
+    others = [name for name in results if name != "rvvm"]
     instructions = retired(software)
     report = Report(
         f"Boot to the shell: {instructions / 1e6:,.0f} M instructions, {runs} runs by turns",
-        *("", "rvvm", "QEMU", "rvvm's speed"),
+        *("", *results, *(f"speed over {name}" for name in others)),
         about={"qemu": qemu.find().version, "instructions": instructions},
     )
     for row, which in (("first console byte, s", 0), ("prompt, s", 1)):
-        ours, theirs = ([run[which] for run in results[name]] for name in ("rvvm", "qemu"))
-        report.add(row, Spread.of(ours), Spread.of(theirs), speed(ours, theirs))
-    mips = {
-        name: Spread.of(instructions / run[1] / 1e6 for run in results[name]) for name in results
-    }
-    report.add("MIPS (wall time, start included)", mips["rvvm"], mips["qemu"], None)
+        taken = {name: [boot[which] for boot in it] for name, it in results.items()}
+        ratios = (Spread.of(speeds(taken["rvvm"], taken[name])) for name in others)
+        report.add(row, *map(Spread.of, taken.values()), *ratios)
+    mips = (Spread.of(instructions / boot[1] / 1e6 for boot in it) for it in results.values())
+    report.add("MIPS (wall time, start included)", *mips, *(None for _ in others))
     report.show(json_file)
 
 

@@ -61,7 +61,7 @@ def qemu_command(software: Software, extra: Sequence[str] = ()) -> list[str]:
 
 def commands(software: Software) -> dict[str, list[str]]:
     """The contestants by name."""
-    return {"rvvm": rvvm_command(software), "qemu": qemu_command(software)}
+    return {"rvvm": rvvm_command(software), "QEMU": qemu_command(software)}
 
 
 class Guest(AbstractContextManager["Guest"]):
@@ -80,6 +80,12 @@ class Guest(AbstractContextManager["Guest"]):
     def seconds(self) -> float:
         """Since the start."""
         return time.perf_counter() - self.started
+
+    @property
+    def cpu_seconds(self) -> float:
+        """What its threads have had of the host's processors (proc(5), schedstat)."""
+        tasks = Path(f"/proc/{self._process.pid}/task").glob("*/schedstat")
+        return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
 
     def expect(self, pattern: re.Pattern[bytes]) -> re.Match[bytes]:
         """Read until ``pattern`` appears, and forget what was read up to there."""

@@ -63,13 +63,13 @@ def alternate(contestants: Mapping[str, Callable[[], T]], rounds: int) -> dict[s
     return results
 
 
-def speed(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
+def speeds(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
     """How many times as fast we are, round by round; above 1 we are ahead.
 
-    >>> print(speed([2, 2], [1, 3]))
+    >>> print(Spread.of(speeds([2, 2], [1, 3])))
     1.00 (0.50-1.50)
     """
-    return Spread.of(their / our for our, their in zip(ours, theirs, strict=True))
+    return [their / our for our, their in zip(ours, theirs, strict=True)]
 
 
 def geometric_mean(values: Iterable[float]) -> float:
@@ -100,14 +100,20 @@ class Report:
                 return
             Path(json_file).write_text(text + "\n")
         table = Table(title=self.title, title_justify="left")
-        for number, column in enumerate(self.columns):
-            table.add_column(column, justify="right" if number else "left", no_wrap=True)
+        for number, heading in enumerate(self.columns):
+            table.add_column(heading, justify="right" if number else "left", no_wrap=True)
         for row in self.rows:
             table.add_row(*map(_text, row))
-        console = Console(width=None if Console().is_terminal else 120)
+        room = sum(max(map(len, column)) + 3 for column in self._cells())
+        console = Console(width=None if Console().is_terminal else room + 1)
         console.print(table)
         for line in filter(None, (self.note, *(f"{key}: {it}" for key, it in self.about.items()))):
             console.print(line, highlight=False)
+
+    def _cells(self) -> list[tuple[str, ...]]:
+        """The table's text, column by column, under the headings."""
+        texts = [tuple(map(_text, row)) for row in self.rows]
+        return list(zip(self.columns, *texts, strict=True))
 
     def _plain(self) -> dict[str, Any]:
         rows = [dict(zip(self.columns, map(_plain, row), strict=True)) for row in self.rows]

@@ -37,4 +37,4 @@ static uint64_t run(long n)
     return *top ^ (uint64_t)(top - stack);
 }
 
-const struct kernel bytecode_kernel = {"bytecode", setup, run, 1600000};
+const struct kernel bytecode_kernel = {"bytecode", setup, run, 300000};

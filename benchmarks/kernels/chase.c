@@ -28,4 +28,4 @@ static uint64_t run(long n)
     return (uint64_t)(node - nodes);
 }
 
-const struct kernel chase_kernel = {"chase", setup, run, 8000000};
+const struct kernel chase_kernel = {"chase", setup, run, 3000000};

@@ -21,4 +21,4 @@ static uint64_t run(long n)
     return ended;
 }
 
-const struct kernel exec_kernel = {"exec", NULL, run, 400};
+const struct kernel exec_kernel = {"exec", NULL, run, 300};

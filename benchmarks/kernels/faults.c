@@ -22,4 +22,4 @@ static uint64_t run(long n)
     return sum;
 }
 
-const struct kernel faults_kernel = {"faults", NULL, run, 65536};
+const struct kernel faults_kernel = {"faults", NULL, run, 32768};

@@ -20,4 +20,4 @@ static uint64_t run(long n)
     return sum;
 }
 
-const struct kernel fib_kernel = {"fib", NULL, run, 80};
+const struct kernel fib_kernel = {"fib", NULL, run, 45};

@@ -17,4 +17,4 @@ static uint64_t run(long n)
     return ended;
 }
 
-const struct kernel fork_kernel = {"fork", NULL, run, 1000};
+const struct kernel fork_kernel = {"fork", NULL, run, 200};

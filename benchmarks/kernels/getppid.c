@@ -12,4 +12,4 @@ static uint64_t run(long n)
     return calls;
 }
 
-const struct kernel getppid_kernel = {"getppid", NULL, run, 1000000};
+const struct kernel getppid_kernel = {"getppid", NULL, run, 800000};

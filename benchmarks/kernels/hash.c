@@ -50,4 +50,4 @@ static uint64_t run(long n)
     return sum;
 }
 
-const struct kernel hash_kernel = {"hash", setup, run, 4000000};
+const struct kernel hash_kernel = {"hash", setup, run, 1600000};

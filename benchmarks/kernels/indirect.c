@@ -41,4 +41,4 @@ static uint64_t run(long n)
     return x;
 }
 
-const struct kernel indirect_kernel = {"indirect", setup, run, 70000000};
+const struct kernel indirect_kernel = {"indirect", setup, run, 16000000};

@@ -28,4 +28,4 @@ static uint64_t run(long n)
     return sum;
 }
 
-const struct kernel mandelbrot_kernel = {"mandelbrot", NULL, run, 18};
+const struct kernel mandelbrot_kernel = {"mandelbrot", NULL, run, 7};

@@ -28,4 +28,4 @@ static uint64_t run(long n)
     return check;
 }
 
-const struct kernel matrix_kernel = {"matrix", setup, run, 6};
+const struct kernel matrix_kernel = {"matrix", setup, run, 14};

@@ -41,4 +41,4 @@ static uint64_t run(long n)
     return bits_of(bodies[0].x[0]) ^ bits_of(bodies[4].v[2]);
 }
 
-const struct kernel nbody_kernel = {"nbody", setup, run, 1600000};
+const struct kernel nbody_kernel = {"nbody", setup, run, 400000};

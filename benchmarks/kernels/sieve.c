@@ -21,4 +21,4 @@ static uint64_t run(long n)
     return primes;
 }
 
-const struct kernel sieve_kernel = {"sieve", NULL, run, 15};
+const struct kernel sieve_kernel = {"sieve", NULL, run, 3};

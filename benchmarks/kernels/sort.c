@@ -51,4 +51,4 @@ static uint64_t run(long n)
     return sum;
 }
 
-const struct kernel sort_kernel = {"sort", NULL, run, 12};
+const struct kernel sort_kernel = {"sort", NULL, run, 6};

@@ -37,4 +37,4 @@ static uint64_t run(long n)
     return bits_of(__builtin_sqrt(uv / vv));
 }
 
-const struct kernel spectral_kernel = {"spectral", NULL, run, 75};
+const struct kernel spectral_kernel = {"spectral", NULL, run, 70};
