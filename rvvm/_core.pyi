@@ -132,6 +132,7 @@ class System:
         unit_limit: int = 64,
         hot: int = 12,
         code_size: int = 67108864,
+        threads: bool = False,
     ) -> None:
         """``accel``: ``interp``, ``jit``, or ``auto`` for the fastest that this host has.
 
@@ -139,6 +140,9 @@ class System:
         many instructions a unit may have (1 to 64), the time a block comes up at which it is
         translated, bytes of memory for code. ValueError for what is not known, or not to be had on
         this host.
+
+        With ``threads`` several harts run on a host thread each, and take turns only while somebody
+        observes, where time counts instructions, and for a small budget.
         """
     @property
     def harts(self) -> list[Hart]: ...

@@ -68,6 +68,11 @@ def _file(*names: str, help: str) -> Callable[[Any], Any]:
     metavar="|".join(known.ACCELERATORS),
     help="The engine.",
 )
+@click.option(
+    "--threads/--no-threads",
+    default=None,
+    help="A host thread for each hart.  [default: unless time follows instructions]",
+)
 @_file("--signature", help="Write begin_signature..end_signature there at the end.")
 @click.option(
     "--signature-granularity",

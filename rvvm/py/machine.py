@@ -59,7 +59,8 @@ class Machine:
     ``initrd`` are files or names of images (``debian``, ``opensbi``); with a kernel and no ``bios``
     OpenSBI starts it, ``bios="none"`` starts it in M-mode. ``memory`` is a size (``"1G"``, or bytes
     as an int), ``harts`` a number; without them the tree decides. ``clock="instructions"`` makes
-    runs repeatable. UserError when something is wrong with what is given.
+    runs repeatable; else several harts run on a host thread each, unless ``threads=False``.
+    UserError when something is wrong with what is given.
     """
 
     def __init__(self, dtb: Any = None, **options: Any) -> None:
@@ -68,7 +69,10 @@ class Machine:
         images = self.options.files()
         self.tree = self._tree()
         self.system = _core.System(
-            timebase=timebase(self.tree), clock=self.options.clock, accel=self.options.core_accel
+            timebase=timebase(self.tree),
+            clock=self.options.clock,
+            accel=self.options.core_accel,
+            threads=self.options.core_threads,
         )
         self.console = Console(self)
         self.board = self._make_board()

@@ -50,6 +50,7 @@ class Options:
     drive: FilePath | Drive | Sequence[FilePath | Drive] = ()
     commit: bool = False
     device: str | Sequence[str] = ()
+    threads: bool | None = None
 
     def check(self) -> None:
         """UserError for a value that can be judged without opening anything."""
@@ -59,6 +60,8 @@ class Options:
             raise UserError(f"--accel {self.accel}: not in this version; use auto")
         if self.accel not in ACCELERATORS:
             raise UserError(f"--accel {self.accel}: expected one of {', '.join(ACCELERATORS)}")
+        if self.threads and self.clock == "instructions":
+            raise UserError("--threads: with --clock instructions harts take turns in one thread")
         if self.harts is not None and not isinstance(self.harts, int):
             raise UserError(f"--harts {self.harts!r}: expected a whole number")
         if self.initrd is not None and self.kernel is None:
@@ -72,6 +75,11 @@ class Options:
     def core_accel(self) -> str:
         """The core's engine: it also makes the machine when unicorn is to run it."""
         return "interp" if self.accel == "unicorn" else self.accel
+
+    @property
+    def core_threads(self) -> bool:
+        """Whether several harts run on a host thread each."""
+        return self.clock == "host" if self.threads is None else self.threads
 
     @property
     def board(self) -> Path:

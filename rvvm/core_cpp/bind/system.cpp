@@ -51,13 +51,14 @@ std::unique_ptr<Interpreter> make_engine(const std::string& accel, bool chain, u
 
 std::shared_ptr<SystemFace> make_system(u64 timebase, const std::string& clock_name,
                                         const std::string& accel, bool chain, unsigned unit_limit,
-                                        unsigned hot, std::size_t code_size) {
+                                        unsigned hot, std::size_t code_size, bool threads) {
   if (timebase == 0 || timebase > Clock::highest_frequency)
     throw py::value_error("timebase is in ticks a second, 1 to 8,589,934,591");
   if (clock_name != "host" && clock_name != "instructions")
     throw py::value_error("clock is host or instructions, not " + clock_name);
   const Clock clock{timebase, clock_name == "instructions"};
-  return std::make_shared<SystemFace>(clock, make_engine(accel, chain, unit_limit, hot, code_size));
+  return std::make_shared<SystemFace>(clock, make_engine(accel, chain, unit_limit, hot, code_size),
+                                      threads);
 }
 
 ExtSet extension_set(const std::vector<std::string>& names) {
@@ -93,10 +94,9 @@ void add_device(SystemFace& f, const std::string& name, u64 base, u64 size, py::
 void watch_store(SystemFace& f, u64 address, u64 size, py::object callback) {
   const std::size_t index = f.callables.size();
   f.callables.push_back(std::move(callback));
-  f.system.bus.watch_stores({address, size, [&f, index](u64 at, unsigned width, u64 value) {
-                               f.call<int>(index, 0, at, width, value);
-                             }});
-  f.system.observe();  // no cached translation may bypass the watch
+  f.system.watch_stores({address, size, [&f, index](u64 at, unsigned width, u64 value) {
+                           f.call<int>(index, 0, at, width, value);
+                         }});
 }
 
 [[noreturn]] void outside(u64 address, u64 size) {
@@ -166,14 +166,9 @@ Watchpoint watchpoint(u64 address, u64 size, const std::string& kind) {
   return {address, size, kind[0] == 'r', kind.back() == 'w'};
 }
 
-template <class Change> void change_observers(SystemFace& f, Change change) {
-  change(f.system.observers);
-  f.system.observe();
-}
-
 void log_commits(SystemFace& f, const std::optional<std::string>& path) {
-  change_observers(
-      f, [&](Observers& o) { o.log = path ? std::make_unique<CommitLog>(*path) : nullptr; });
+  f.system.observe(
+      [&](Observers& o) { o.log = path ? std::make_unique<CommitLog>(*path) : nullptr; });
 }
 
 std::vector<HartFace> harts(const std::shared_ptr<SystemFace>& f) {
@@ -236,7 +231,8 @@ void bind_system(py::module_& m) {
   py::class_<SystemFace, std::shared_ptr<SystemFace>>(m, "System", collectable)
       .def(py::init(&make_system), py::arg("timebase") = 10'000'000, py::arg("clock") = "host",
            py::arg("accel") = "interp", py::arg("chain") = true, py::arg("unit_limit") = 64,
-           py::arg("hot") = jit::Options{}.hot, py::arg("code_size") = jit::Jit::default_size)
+           py::arg("hot") = jit::Options{}.hot, py::arg("code_size") = jit::Jit::default_size,
+           py::arg("threads") = false)
       .def_property_readonly("harts", &harts)
       .def_property(
           "time", [](SystemFace& f) { return f.system.time(); },
@@ -262,28 +258,27 @@ void bind_system(py::module_& m) {
       .def(
           "add_breakpoint",
           [](SystemFace& f, u64 pc) {
-            change_observers(f, [pc](Observers& o) { o.breakpoints.insert(pc); });
+            f.system.observe([pc](Observers& o) { o.breakpoints.insert(pc); });
           },
           py::arg("pc"))
       .def(
           "remove_breakpoint",
           [](SystemFace& f, u64 pc) {
-            change_observers(f, [pc](Observers& o) { o.breakpoints.erase(pc); });
+            f.system.observe([pc](Observers& o) { o.breakpoints.erase(pc); });
           },
           py::arg("pc"))
       .def(
           "add_watchpoint",
           [](SystemFace& f, u64 address, u64 size, const std::string& kind) {
-            change_observers(f, [w = watchpoint(address, size, kind)](Observers& o) {
-              o.watchpoints.insert(w);
-            });
+            f.system.observe(
+                [w = watchpoint(address, size, kind)](Observers& o) { o.watchpoints.insert(w); });
           },
           py::arg("address"), py::arg("size"), py::arg("kind"))
       .def(
           "remove_watchpoint",
           [](SystemFace& f, u64 address, u64 size, const std::string& kind) {
-            change_observers(
-                f, [w = watchpoint(address, size, kind)](Observers& o) { o.watchpoints.erase(w); });
+            f.system.observe(
+                [w = watchpoint(address, size, kind)](Observers& o) { o.watchpoints.erase(w); });
           },
           py::arg("address"), py::arg("size"), py::arg("kind"))
       .def(

@@ -1,9 +1,9 @@
 #include "engine/code_cache.hpp"
 
 #include <algorithm>
-#include <cstring>
 
 #include "engine/handlers.hpp"
+#include "memory/shared.hpp"
 
 namespace rvvm {
 
@@ -15,9 +15,8 @@ bool ends_block(const Insn& insn) {
 }
 
 u32 fetch_bits(const u8* at, u64 room) {
-  u32 bits = 0;
-  std::memcpy(&bits, at, room < 4 ? room : 4);
-  return bits;
+  const u32 low = shared::load<u16>(at);
+  return room < 4 ? low : low | static_cast<u32>(shared::load<u16>(at + 2)) << 16;
 }
 
 }  // namespace
@@ -45,14 +44,16 @@ CodeCache::Page* CodeCache::page_at(Hpa at) {
   return recent.page;
 }
 
-const Block* CodeCache::find(Hpa at) {
+bool CodeCache::find(Hpa at, const Block*& found) {
+  std::lock_guard lock(mutex);
+  if (!(bus.ram(at)->flags(at) & page_has_code)) return false;
   Page* page = page_at(at);
-  page_is_new_ = !page;
   if (!page) page = (pages_[at.value / page_size] = std::make_unique<Page>()).get();
   const u16& number = page->numbers[(at.value & page_mask) / 2];
   if (!number) build(at, *page);
   const Block& block = page->blocks[number - 1];
-  return block.count ? &block : nullptr;
+  found = block.count ? &block : nullptr;
+  return true;
 }
 
 void CodeCache::translated(Hpa at, const u8* code) {
@@ -68,7 +69,6 @@ void CodeCache::build(Hpa at, Page& page) {
   const u8* host = bus.host(at, 2);
   const u64 start = at.value & page_mask;
   u64 offset = start;
-  bus.ram(at)->flags(at) |= page_has_code;
   while (offset < page_size && count < max_block) {
     const u32 bits = fetch_bits(host + (offset - start), page_size - offset);
     const unsigned length = length_of(bits);
@@ -93,8 +93,8 @@ void CodeCache::build(Hpa at, Page& page) {
   stats.instructions += count;
 }
 
-bool CodeCache::written(Hpa at, u64 size) {
-  bool any = false;
+// The pages that have code in these bytes, by number.
+template <class Visit> void CodeCache::each_covered(Hpa at, u64 size, Visit visit) const {
   const u64 last = at.value + size - 1;
   for (u64 number = at.value / page_size; number <= last / page_size; ++number) {
     const auto page = pages_.find(number);
@@ -102,23 +102,39 @@ bool CodeCache::written(Hpa at, u64 size) {
     const u64 first_line = number == at.value / page_size ? (at.value & page_mask) / 64 : 0;
     const u64 last_line = number == last / page_size ? (last & page_mask) / 64 : lines - 1;
     const u64 up_to_last = ~u64{0} >> (lines - 1 - last_line);
-    if (!(page->second->code_lines & up_to_last & (~u64{0} << first_line))) continue;
-    drop(page);
-    any = true;
+    if (page->second->code_lines & up_to_last & (~u64{0} << first_line)) visit(number);
   }
+}
+
+bool CodeCache::covers(Hpa at, u64 size) const {
+  bool any = false;
+  each_covered(at, size, [&](u64) { any = true; });
   return any;
 }
 
-void CodeCache::drop(std::unordered_map<u64, std::unique_ptr<Page>>::iterator page) {
-  recent_[page->first % recent_.size()] = {};
+bool CodeCache::written(Hpa at, u64 size) {
+  const u64 before = stats.dropped;
+  each_covered(at, size, [this](u64 number) { drop(number); });
+  return stats.dropped != before;
+}
+
+void CodeCache::drop(u64 number) {
+  const auto page = pages_.find(number);
+  recent_[number % recent_.size()] = {};
   steps_ -= page->second->steps.size();
   dropped_.push_back(std::move(page->second));
+  ++garbage_;
   pages_.erase(page);
   ++stats.dropped;
 }
 
 void CodeCache::clear() {
-  while (!pages_.empty()) drop(pages_.begin());
+  while (!pages_.empty()) drop(pages_.begin()->first);
+}
+
+void CodeCache::collect() {
+  dropped_.clear();
+  garbage_ = 0;
 }
 
 }  // namespace rvvm

@@ -1,8 +1,12 @@
-// Predecoded blocks of guest code by physical address, dropped when their bytes change.
+// Predecoded blocks of guest code by physical address, dropped when their bytes change. Harts on
+// several threads share them: what looks and adds holds the lock of all caches; what drops, runs
+// while no hart executes.
 #pragma once
 #include <array>
+#include <atomic>
 #include <deque>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <unordered_map>
 #include <vector>
@@ -26,10 +30,10 @@ struct Step {
 };
 
 struct Block {
-  const Step* steps = nullptr;       // one more than instructions: it goes on behind the block
-  u32 count = 0;                     // instructions
-  mutable u32 heat = 0;              // times it was interpreted
-  mutable const u8* code = nullptr;  // its translation
+  const Step* steps = nullptr;                   // one more than instructions: it goes on behind
+  u32 count = 0;                                 // instructions
+  mutable std::atomic<u32> heat{0};              // times it was interpreted
+  mutable std::atomic<const u8*> code{nullptr};  // its translation
 };
 
 // What a translating engine keeps with a page, and loses with it. Offsets are within the page.
@@ -57,12 +61,15 @@ class CodeCache {
   static constexpr unsigned max_block = 64;
   static constexpr std::size_t max_steps = 2'000'000;  // about 64 MB
 
-  CodeCache(Bus& bus, ExtSet extensions) : bus{bus}, extensions{extensions} {}
+  CodeCache(Bus& bus, ExtSet extensions, std::mutex& mutex)
+      : mutex{mutex}, bus{bus}, extensions{extensions} {}
 
   // The block that starts here, made when there is none; nullptr when its first instruction crosses
-  // the page.
-  const Block* find(Hpa at);
-  // Of the page that an earlier find() was in.
+  // the page. False, and nothing, when stores to the page would not be noticed: see
+  // StoreListener::code_translated.
+  bool find(Hpa at, const Block*& block);
+
+  // The next three want the lock. Of the page that an earlier find() was in.
   PageTranslations& translations(Hpa at) { return page_at(at)->translations; }
   // The code for this place: an entry, and what its block is known by.
   void translated(Hpa at, const u8* code);
@@ -71,15 +78,18 @@ class CodeCache {
     for (u64 line = (at.value & page_mask) / 64; line * 64 < (at.value & page_mask) + size; ++line)
       page_at(at)->code_lines |= u64{1} << line;
   }
-  // Whether the last find() was the first in its page: stores to the page must now be seen.
-  bool page_is_new() const { return page_is_new_; }
+  // Whether a store to these bytes would change some block; whether a page has any. With the lock.
+  bool covers(Hpa at, u64 size) const;
+  bool holds(Hpa at) const { return pages_.contains(at.value / page_size); }
   // Bytes of RAM have changed; true when blocks were dropped.
   bool written(Hpa at, u64 size);
-  bool holds(Hpa at) const { return pages_.contains(at.value / page_size); }
   void clear();
   // Dropped blocks stay until no hart can be inside one.
-  void collect() { dropped_.clear(); }
-  bool full() const { return steps_ > max_steps; }
+  void collect();
+  std::size_t dropped() const { return garbage_.load(std::memory_order_relaxed); }
+  bool full() const { return steps_.load(std::memory_order_relaxed) > max_steps; }
+
+  std::mutex& mutex;  // one for all caches, and for the engine that translates what is in them
 
   struct Stats {
     u64 blocks = 0, instructions = 0, dropped = 0;
@@ -97,9 +107,10 @@ class CodeCache {
   };
   static_assert(lines == 64);
 
+  template <class Visit> void each_covered(Hpa at, u64 size, Visit visit) const;
   Page* page_at(Hpa at);  // nullptr where there is none
   void build(Hpa at, Page& page);
-  void drop(std::unordered_map<u64, std::unique_ptr<Page>>::iterator page);
+  void drop(u64 number);
 
   Bus& bus;
   ExtSet extensions;
@@ -110,8 +121,7 @@ class CodeCache {
   std::unordered_map<u64, std::unique_ptr<Page>> pages_;
   std::array<Recent, 512> recent_{};
   std::vector<std::unique_ptr<Page>> dropped_;
-  std::size_t steps_ = 0;
-  bool page_is_new_ = false;
+  std::atomic<std::size_t> steps_{0}, garbage_{0};  // garbage_: of dropped_
 };
 
 }  // namespace rvvm

@@ -1,7 +1,6 @@
 // A hart with all an engine needs to run it.
 #pragma once
-#include <atomic>
-
+#include "engine/bell.hpp"
 #include "engine/code_cache.hpp"
 #include "engine/engine.hpp"
 #include "mmu/mmu.hpp"
@@ -53,7 +52,8 @@ struct Cpu {
   // Something is to be looked at before the next block. Raised from any thread.
   bool attention() const { return entry_budget.load(std::memory_order_relaxed) == no_entry; }
   void raise_attention() { entry_budget.store(no_entry, std::memory_order_release); }
-  void lower_attention() { entry_budget.store(CodeCache::max_block, std::memory_order_relaxed); }
+  // What it was raised for is to be looked at after this: a plain store might come later.
+  void lower_attention() { entry_budget.exchange(CodeCache::max_block); }
 
   JumpEntry& jump_at(u64 pc) { return jump_cache[(pc >> 1 ^ pc >> 13) % jumps]; }
 
@@ -61,6 +61,8 @@ struct Cpu {
   Mmu mmu;
   CodeCache& code;
   Pins pins;
+  Bell bell;             // of the thread that runs this hart alone
+  bool threads = false;  // others execute at the same time: known before code is translated
 
   // Translated code goes on at an entry while `left` is at least this: enough for the longest
   // block, or out of reach, which is how it sees attention() by the same comparison.

@@ -1,7 +1,5 @@
 #include "engine/interpreter.hpp"
 
-#include <cstring>
-
 #include "engine/handlers.hpp"
 #include "hart/interrupts.hpp"
 
@@ -15,7 +13,7 @@ bool fetch_instruction(Cpu& cpu, u32& bits) {
   auto half = [&](u64 address, u16& value) {
     const auto at = cpu.mmu.fetch(address);
     if (!at) return false;
-    std::memcpy(&value, cpu.mmu.bus.host(*at, 2), 2);
+    value = shared::load<u16>(cpu.mmu.bus.host(*at, 2));
     return true;
   };
   u16 low = 0, high = 0;
@@ -55,8 +53,8 @@ const Block* Interpreter::find_block(Cpu& cpu, bool& trapped) {
   const auto at = cpu.mmu.fetch(pc);
   trapped = !at;
   if (!at || !cpu.mmu.pmp.uniform(*at)) return nullptr;
-  const Block* block = cpu.code.find(*at);
-  if (cpu.code.page_is_new()) cpu.mmu.listener.code_translated(*at);
+  const Block* block = nullptr;
+  while (!cpu.code.find(*at, block)) cpu.mmu.listener.code_translated(*at);
   if (block)
     cpu.jump_at(pc) = {pc, cpu.generation, block->steps, block->count, block->code, block, {}};
   return block;

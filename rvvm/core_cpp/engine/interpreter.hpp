@@ -24,6 +24,7 @@ class Interpreter {
   static void execute(Cpu& cpu, const Step* step, i64 left);
 
   // A translating engine: when it wants the caches of code cleared, and that they are.
+  virtual bool may_thread() const { return true; }  // harts on several threads
   virtual bool full() const { return false; }
   virtual void forget() {}
   virtual TranslationStats translation_stats() const { return {}; }

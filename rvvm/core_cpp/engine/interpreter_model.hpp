@@ -4,6 +4,8 @@
 // So the usual case is straight code that saves no register. Nothing in the quick model may let the
 // address of a local escape: handlers end in tail calls.
 #pragma once
+#include <thread>
+
 #include "engine/cpu.hpp"
 #include "hart/csr_rules.hpp"
 #include "hart/trap.hpp"
@@ -123,60 +125,63 @@ template <Depth D> class InterpreterModel {
     cpu_.hart.stale |= stale_mode;  // ways to code through the context may be void
   }
 
-  // ---- Atomics: harts take turns, so a plain read and write is atomic
+  // ---- Atomics: the host's own, for other harts may run on other threads. All are as if aq and rl
+  // were set.
   template <class T, class Combine> void amo(unsigned rd, U address, Combine combine) {
-    if constexpr (quick) {
-      T* operand = reinterpret_cast<T*>(cpu_.mmu.template try_operand<sizeof(T)>(address));
-      if (!operand) return miss();
-      const U old = static_cast<U>(static_cast<i64>(*operand));
-      *operand = static_cast<T>(combine(old));
-      return x(rd, old);
-    }
-    T* operand = atomic<T>(address, Access::store);
-    if (!operand) return fault();
-    const U old = static_cast<U>(static_cast<i64>(*operand));
-    write(operand, address, static_cast<T>(combine(old)));
-    x(rd, old);
+    u8* operand = quick ? cpu_.mmu.template try_operand<sizeof(T)>(address)
+                        : cpu_.mmu.atomic_operand(address, sizeof(T), Access::store);
+    if (!operand) return quick ? miss() : fault();
+    T old = shared::load<T>(operand), wanted, seen = old;
+    do {
+      old = seen;
+      wanted = static_cast<T>(combine(extended(old)));
+      seen = shared::compare_and_swap(operand, old, wanted);
+    } while (seen != old);
+    if constexpr (!quick) written(address, wanted);
+    x(rd, extended(old));
   }
   template <class T> void lr(unsigned rd, U address) {
-    const T* operand = atomic<T>(address, Access::load);
+    const u8* operand = cpu_.mmu.atomic_operand(address, sizeof(T), Access::load);
     if (!operand) return fault();
-    const U value = static_cast<U>(static_cast<i64>(*operand));
-    cpu_.hart.reservation = {true, sizeof(T), cpu_.mmu.operand_address().value};
+    const U value = extended(shared::load<T>(operand));
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    cpu_.hart.reservation = {true, sizeof(T), cpu_.mmu.operand_address().value, value};
     x(rd, value);
   }
   template <class T> void sc(unsigned rd, U address, U value) {
-    T* operand = atomic<T>(address, Access::store);
+    u8* operand = cpu_.mmu.atomic_operand(address, sizeof(T), Access::store);
     if (!operand) return fault();
     Reservation& r = cpu_.hart.reservation;
-    // The reservation set is the operand of LR; another hart's store to it clears `valid`.
-    const bool holds =
-        r.valid && r.address == cpu_.mmu.operand_address().value && r.width == sizeof(T);
+    // The reservation set is the operand of LR; another hart's store to it clears `valid`, or, on
+    // another thread, shows by the value.
+    bool holds = r.valid && r.address == cpu_.mmu.operand_address().value && r.width == sizeof(T);
     r.valid = false;  // "Regardless of success or failure, executing an SC invalidates ..."
-    if (holds) write(operand, address, static_cast<T>(value));
+    const T wanted = static_cast<T>(value), expected = static_cast<T>(r.value);
+    if (holds && !cpu_.threads)
+      shared::store(operand, static_cast<std::make_unsigned_t<T>>(wanted));
+    else if (holds)
+      holds = shared::compare_and_swap(operand, expected, wanted) == expected;
+    if (holds) written(address, wanted);
     x(rd, !holds);
   }
   template <class T> void cas(unsigned rd, U address, U value) {
-    T* operand = atomic<T>(address, Access::store);
+    u8* operand = cpu_.mmu.atomic_operand(address, sizeof(T), Access::store);
     if (!operand) return fault();
-    const T old = *operand;
-    if (old == static_cast<T>(x(rd))) write(operand, address, static_cast<T>(value));
-    x(rd, static_cast<U>(static_cast<i64>(old)));
+    const T expected = static_cast<T>(x(rd)), wanted = static_cast<T>(value);
+    const T old = shared::compare_and_swap(operand, expected, wanted);
+    if (old == expected) written(address, wanted);
+    x(rd, extended(old));
   }
   // Zacas amocas.q: pairs r, r+1; the pair of x0 reads as zero and is not written.
   void cas_pair(unsigned rd, U address, unsigned rs2) {
     u8* operand = cpu_.mmu.atomic_operand(address, 16, Access::store);
     if (!operand) return fault();
-    u64* words = reinterpret_cast<u64*>(operand);
-    const u64 low = words[0], high = words[1];
-    if (low == pair(rd, 0) && high == pair(rd, 1)) {
-      words[0] = pair(rs2, 0);
-      words[1] = pair(rs2, 1);
-      cpu_.mmu.atomic_written(address, 16, words[0]);
-    }
+    const u128 expected = both(rd), wanted = both(rs2);
+    const u128 old = shared::compare_and_swap_pair(operand, expected, wanted);
+    if (old == expected) cpu_.mmu.atomic_written(address, 16, static_cast<u64>(wanted));
     if (!rd) return;
-    x(rd, low);
-    x(rd + 1, high);
+    x(rd, static_cast<U>(old));
+    x(rd + 1, static_cast<U>(old >> 64));
   }
 
   // ---- Floating point (the contract is in semantics/floating.hpp)
@@ -207,6 +212,10 @@ template <Depth D> class InterpreterModel {
   void wait() {
     cpu_.hart.waiting = true;
     cpu_.raise_attention();
+  }
+  // A loop that waits for another hart: its thread may want this processor.
+  void relax() {
+    if (cpu_.threads) std::this_thread::yield();
   }
   // Wires as they are outside: for who reads them, all others see them between blocks.
   void take_pins() { cpu_.take_pins(); }
@@ -273,14 +282,11 @@ template <Depth D> class InterpreterModel {
     fault();
     return false;
   }
-  template <class T> T* atomic(U address, Access access) {
-    return reinterpret_cast<T*>(cpu_.mmu.atomic_operand(address, sizeof(T), access));
-  }
-  template <class T> void write(T* operand, U address, T value) {
-    *operand = value;
+  template <class T> static U extended(T value) { return static_cast<U>(static_cast<i64>(value)); }
+  template <class T> void written(U address, T value) {
     cpu_.mmu.atomic_written(address, sizeof(T), static_cast<std::make_unsigned_t<T>>(value));
   }
-  U pair(unsigned r, unsigned half) const { return r ? x(r + half) : 0; }
+  u128 both(unsigned r) const { return r ? static_cast<u128>(x(r + 1)) << 64 | x(r) : 0; }
   void touch_fp() {
     if (cpu_.fp_dirty) [[likely]]
       return;

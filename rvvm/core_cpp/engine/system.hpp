@@ -1,13 +1,16 @@
-// The machine below the board: harts, physical memory, time, and the loop that gives each hart its
-// turn.
+// The machine below the board: harts, physical memory, time, the code they share, and what the
+// outside may ask of them. How harts get to run is in turns.hpp and threads.hpp.
 #pragma once
-#include <condition_variable>
+#include <functional>
 #include <memory>
-#include <mutex>
 #include <set>
 #include <string>
 
 #include "engine/interpreter.hpp"
+#include "engine/requests.hpp"
+#include "engine/threads.hpp"
+#include "engine/turns.hpp"
+#include "engine/world.hpp"
 
 namespace rvvm {
 
@@ -29,17 +32,21 @@ struct Observers {
 
 class System final : public StoreListener {
  public:
-  System(Clock clock, std::unique_ptr<Interpreter> engine);
+  // With `threads` several harts run on a thread each; else, and when time counts instructions,
+  // when somebody observes or the budget is small, they take turns.
+  System(Clock clock, std::unique_ptr<Interpreter> engine, bool threads = false);
   ~System();
 
   Cpu& add_hart(u64 hart_id, ExtSet extensions, u64 reset_pc);
-  Cpu& hart(unsigned index) { return *cpus_[index]; }
+  Cpu& hart(unsigned index) const { return *cpus_[index]; }
   unsigned harts() const { return cpus_.size(); }
+  const std::vector<std::unique_ptr<Cpu>>& cpus() const { return cpus_; }
+  Interpreter& engine() const { return *engine_; }
 
-  // Harts in turn, in the calling thread, until `budget` instructions have retired in all, or
-  // something stops them. When all wait for interrupts the thread sleeps until a deadline, a wire
-  // or pause(); `poll` is called now and then, and its answer false stops the run.
-  Exit run(u64 budget, const std::function<bool()>& poll);
+  // Until `budget` instructions have retired in all, or something stops the harts. When all wait
+  // for interrupts the thread sleeps until a deadline, a wire or pause(). `poll` is called now and
+  // then, in the calling thread, and its answer false stops the run.
+  Exit run(u64 budget, const Poll& poll);
   Exit step(unsigned hart, u64 count);
 
   void pause();         // from any thread
@@ -54,45 +61,55 @@ class System final : public StoreListener {
   bool read(u64 address, u8* data, u64 size) const;
   bool write(u64 address, const u8* data, u64 size);
   void written(u64 address, u64 size);  // a device has written these bytes of RAM itself
-  void forget_code();                   // after writes that did not come through here
-  void observe();                       // after `observers` has changed
+  void watch_stores(StoreWatch watch);
+  void forget_code();  // after writes that did not come through here
   void stop_on_traps(const std::set<u64>& causes);
   TranslationStats translation_stats() const { return engine_->translation_stats(); }
-  CodeCache::Stats code_stats() const;  // of all caches together
+  CodeCache::Stats code_stats();  // of all caches together
+
+  // Changes `observers` while no hart executes.
+  template <class Change> void observe(Change change) {
+    world.alone([&] {
+      change(observers);
+      refresh_observers();
+    });
+    end_run();  // it goes on as the observers want it
+  }
+
+  // Code that was dropped, or that is to be as there is too much: worth a stop, and the stop.
+  bool code_to_collect() const;
+  void collect_code();
 
   void code_translated(Hpa page) override;
   void code_written(Hpa address, u64 size) override;
   void reserved_written(const Hart* by, Hpa address, u64 size) override;
+  void guard_reservation(const Cpu& cpu);
 
+  void end_run();  // what harts execute; the scheduler decides how it goes on
+
+  World world;
   Bus bus;
   Clock clock;
   Observers observers;
+  Requests requests;
+  Bell bell;  // of the thread that called run
+  // Around the life of a hart's thread: what the embedding language wants done there.
+  std::function<void(const std::function<void()>&)> around_thread = [](const auto& f) { f(); };
 
  private:
   CodeCache& code_for(ExtSet extensions);
-  u64 turn_length(Cpu& cpu) const;
-  Exit take_turn(unsigned index, u64 turn);
-  Exit observed_turn(unsigned index, u64 turn);
-  bool all_waiting() const;
-  void idle();
-  void advance_clock();
-  void collect_code();
-  void guard_reservation(const Cpu& cpu);
-  bool interrupted(Exit& exit);
+  bool threaded() const { return threads_ && cpus_.size() > 1; }
+  void refresh_observers();
+  void drop_code(Hpa address, u64 size);
 
+  std::mutex code_mutex_;
   std::vector<std::pair<ExtSet, std::unique_ptr<CodeCache>>> code_;
   std::vector<std::unique_ptr<Cpu>> cpus_;
   std::unique_ptr<Interpreter> engine_;
-  unsigned turn_ = 0;  // whose it is
+  bool threads_;
+  Turns turns_{*this};
+  Threads threads_run_{*this};
   u64 stop_causes_[2] = {0, 0};
-
-  std::atomic<bool> stop_{false};
-  std::atomic<bool> pause_requested_{false};
-  bool halted_ = false;
-  u64 halt_code_ = 0;
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  u64 wakes_ = 0;
 };
 
 }  // namespace rvvm

@@ -1,6 +1,7 @@
 // Where `time` comes from: the host's clock, or retired instructions (then the same inputs give the
 // same run).
 #pragma once
+#include <algorithm>
 #include <bit>
 #include <chrono>
 #include <numeric>
@@ -69,6 +70,11 @@ struct Clock {
   // `progress`: instructions the asking hart has retired since the scheduler's last turn.
   u64 now(u64 progress) const {
     return offset + (by_instructions ? virtual_ticks + ticks_of_progress(progress) : host_ticks());
+  }
+  // How long the host's clock takes from `now` to a deadline; a second will do.
+  std::chrono::nanoseconds until(u64 deadline, u64 now) const {
+    const u64 ticks = deadline > now ? std::min(deadline - now, frequency) : 0;
+    return std::chrono::nanoseconds(static_cast<u128>(ticks) * 1'000'000'000 / frequency);
   }
   u64 host_ticks() const {
     return ticks_of_host(std::chrono::steady_clock::now().time_since_epoch().count());

@@ -22,6 +22,7 @@ struct Reservation {  // of LR, by physical address
   bool valid = false;
   u8 width = 0;
   u64 address = 0;
+  u64 value = 0;  // that LR has read
   friend bool operator==(const Reservation&, const Reservation&) = default;
 };
 

@@ -21,7 +21,8 @@ bool overlap(u64 a, u64 a_size, u64 b, u64 b_size) { return a < b + b_size && b 
 
 }  // namespace
 
-Ram::Ram(u64 base, u64 size) : base_{base}, size_{size}, flags_(size / page_size) {
+Ram::Ram(u64 base, u64 size)
+    : base_{base}, size_{size}, flags_{new std::atomic<u8>[size / page_size] {}} {
   void* memory = mmap(nullptr, size, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc{};

@@ -1,5 +1,6 @@
 // The physical address space: RAM regions and device windows. Overlap is an error at insertion.
 #pragma once
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
@@ -9,7 +10,8 @@
 
 namespace rvvm {
 
-// Why a page of RAM must not be written without asking.
+// Why a page of RAM must not be written without asking. Set only while no hart
+// executes, so that no translation is made meanwhile that knows nothing of it.
 enum PageFlag : u8 {
   page_has_code = 1,  // translated: a store may invalidate blocks
   page_watched = 2,   // somebody wants to hear of stores
@@ -30,12 +32,12 @@ class Ram {
     return address.value >= base_ && size <= size_ && address.value - base_ <= size_ - size;
   }
   u8* at(Hpa address) const { return host_ + (address.value - base_); }
-  u8& flags(Hpa address) { return flags_[(address.value - base_) / page_size]; }
+  std::atomic<u8>& flags(Hpa address) { return flags_[(address.value - base_) / page_size]; }
 
  private:
   u64 base_, size_;
   u8* host_;
-  std::vector<u8> flags_;
+  std::unique_ptr<std::atomic<u8>[]> flags_;
 };
 
 // A device as the core sees it: two callables on (offset, width in bytes).

@@ -146,7 +146,7 @@ bool Mmu::load_for(const As& as, u64 address, unsigned size) {
     if (ok && !load_physical(at, size)) return access_fault(address, Access::load, as);
   } else {
     ok = split(address, size, Access::load, as, [&](Hpa at, unsigned offset, unsigned bytes) {
-      std::memcpy(reinterpret_cast<u8*>(&loaded) + offset, bus.host(at, bytes), bytes);
+      loaded |= shared::load_bytes(bus.host(at, bytes), bytes) << (8 * offset);
     });
   }
   if (ok && record) record->push_back({address, loaded, static_cast<u8>(size), false});
@@ -161,7 +161,7 @@ bool Mmu::store_for(const As& as, u64 address, unsigned size, u64 value) {
     if (ok && !store_physical(at, size, value)) return access_fault(address, Access::store, as);
   } else {
     ok = split(address, size, Access::store, as, [&](Hpa at, unsigned offset, unsigned bytes) {
-      std::memcpy(bus.host(at, bytes), reinterpret_cast<u8*>(&value) + offset, bytes);
+      shared::store_bytes(bus.host(at, bytes), bytes, value >> (8 * offset));
       written(at, bytes, value >> (8 * offset));
     });
   }
@@ -171,7 +171,7 @@ bool Mmu::store_for(const As& as, u64 address, unsigned size, u64 value) {
 
 bool Mmu::load_physical(Hpa at, unsigned size) {
   if (const u8* host = bus.host(at, size)) {
-    std::memcpy(&loaded, host, size);
+    loaded = shared::load(host, size);
     return true;
   }
   const DeviceWindow* device = bus.device(at, size);
@@ -184,7 +184,7 @@ bool Mmu::load_physical(Hpa at, unsigned size) {
 bool Mmu::store_physical(Hpa at, unsigned size, u64 value) {
   if (size < 8) value &= (u64{1} << (8 * size)) - 1;
   if (u8* host = bus.host(at, size)) {
-    std::memcpy(host, &value, size);
+    shared::store(host, size, value);
     written(at, size, value);
     return true;
   }
@@ -251,12 +251,12 @@ bool Mmu::block_fault(u64 address, u64 block) {
 bool Mmu::zero_block(u64 address, u64 size) {
   const u64 block = address & ~(size - 1);
   if (const TlbEntry& e = table.at(block); e.write == (block & ~page_mask)) {
-    std::memset(reinterpret_cast<void*>(e.host + block), 0, size);
+    shared::zero(reinterpret_cast<u8*>(e.host + block), size);
     return true;
   }
   u8* host = atomic_operand(block, size, Access::store);
   if (!host) return block_fault(address, block);
-  std::memset(host, 0, size);
+  shared::zero(host, size);
   atomic_written(block, size, 0);
   return true;
 }

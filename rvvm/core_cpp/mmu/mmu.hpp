@@ -1,9 +1,9 @@
 // A hart's way to memory: cached translation in a few instructions, everything else on slow paths.
 #pragma once
-#include <cstring>
 #include <optional>
 
 #include "memory/bus.hpp"
+#include "memory/shared.hpp"
 #include "mmu/tlb.hpp"
 #include "mmu/translate.hpp"
 
@@ -38,14 +38,14 @@ class Mmu {
     const TlbEntry& e = table.at(address);
     if (e.read != (address & ~(page_mask & ~(sizeof(T) - 1)))) [[unlikely]]
       return false;
-    std::memcpy(&value, reinterpret_cast<const void*>(e.host + address), sizeof(T));
+    value = shared::load<T>(reinterpret_cast<const u8*>(e.host + address));
     return true;
   }
   template <class T> bool try_store(u64 address, T value) {
     const TlbEntry& e = table.at(address);
     if (e.write != (address & ~(page_mask & ~(sizeof(T) - 1)))) [[unlikely]]
       return false;
-    std::memcpy(reinterpret_cast<void*>(e.host + address), &value, sizeof(T));
+    shared::store(reinterpret_cast<u8*>(e.host + address), value);
     return true;
   }
 

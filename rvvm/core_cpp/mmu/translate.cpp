@@ -1,9 +1,9 @@
 #include "mmu/translate.hpp"
 
 #include <algorithm>
-#include <atomic>
 
 #include "hart/trap.hpp"
+#include "memory/shared.hpp"
 
 namespace rvvm {
 
@@ -35,7 +35,9 @@ class Walker {
     bool read(u64 at, unsigned level, u64& pte) {
       return walker.read_entry(name, at, at, level, pte);
     }
-    bool update(u64 at, u64 old, u64 pte) { return walker.update_entry(at, old, pte); }
+    bool update(u64 at, u64 old, u64 pte, bool& matched) {
+      return walker.update_entry(at, old, pte, matched);
+    }
   };
 
   // Tables in guest physical memory: reached through the G-stage ("Two-Stage Address Translation").
@@ -47,10 +49,10 @@ class Walker {
       return walker.g_stage(Gpa{at}, Access::load, pte_read, physical) &&
              walker.read_entry("VS", at, physical, level, pte);
     }
-    bool update(u64 at, u64 old, u64 pte) {
+    bool update(u64 at, u64 old, u64 pte, bool& matched) {
       u64 physical;
       return walker.g_stage(Gpa{at}, Access::store, pte_write, physical) &&
-             walker.update_entry(physical, old, pte);
+             walker.update_entry(physical, old, pte, matched);
     }
   };
 
@@ -105,18 +107,16 @@ class Walker {
   bool read_entry(const char* stage, u64 at, u64 physical, unsigned level, u64& pte) {
     const u8* host = reach(physical, Access::load);
     if (!host) return false;
-    pte = std::atomic_ref(*reinterpret_cast<u64*>(const_cast<u8*>(host)))
-              .load(std::memory_order_relaxed);
+    pte = shared::load<u64>(host);
     if (r.trace) r.trace->push_back({stage, static_cast<u8>(level), at, physical, pte});
     return true;
   }
-  bool update_entry(u64 physical, u64 old, u64 pte) {
+  bool update_entry(u64 physical, u64 old, u64 pte, bool& matched) {
     u8* host = reach(physical, Access::store);
     if (!host) return false;
     if (r.probe) return true;
-    // A lost race is as good as done: the next access walks again.
-    std::atomic_ref(*reinterpret_cast<u64*>(host)).compare_exchange_strong(old, pte);
-    bus.notify_watches(Hpa{physical}, 8, pte);
+    matched = shared::compare_and_swap(host, old, pte) == old;
+    if (matched) bus.notify_watches(Hpa{physical}, 8, pte);
     return true;
   }
   u8* reach(u64 physical, Access access) {

@@ -46,7 +46,7 @@ struct WalkResult {
 };
 
 // Memory: bool read(u64 table_address, unsigned level, u64& pte);
-// bool update(u64 table_address, u64 old, u64 pte); TableNotes notes.
+// bool update(u64 table_address, u64 old, u64 pte, bool& matched); TableNotes notes.
 template <class Memory>
 WalkResult walk(const Stage& stage, u64 address, const Rights& rights, Memory& memory) {
   const auto fault = [](const char* why) { return WalkResult{WalkOutcome::page_fault, 0, 0, why}; };
@@ -90,8 +90,13 @@ WalkResult walk(const Stage& stage, u64 address, const Rights& rights, Memory& m
     const u64 wanted = Pte::A | (rights.access == Access::store ? Pte::D : 0);
     if (!pte.has(wanted)) {
       if (!stage.hardware_ad) return fault(pte.has(Pte::A) ? "D=0" : "A=0");
-      if (!memory.update(at, pte.bits, pte.bits | wanted))
+      bool matched = true;
+      if (!memory.update(at, pte.bits, pte.bits | wanted, matched))
         return {WalkOutcome::no_memory, 0, 0, "entry cannot be updated"};
+      if (!matched) {  // "If the comparison fails, return to step 2"
+        ++level;
+        continue;
+      }
     }
     return {WalkOutcome::ok, base | (address & (span - 1)), span, "", pte.has(Pte::W | Pte::D),
             pte.has(Pte::G)};

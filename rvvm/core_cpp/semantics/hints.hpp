@@ -15,9 +15,12 @@ template <class M> void fence_tso(M&, const Insn&) {
   std::atomic_thread_fence(std::memory_order_acq_rel);
 }
 
-// Unprivileged ISA, Zihintpause, Zihintntl and Zicbop: no architectural effect. A prefetch "does
+// Unprivileged ISA, Zihintpause: "the current hart's rate of instruction retirement should be
+// temporarily reduced".
+template <class M> void pause(M& m, const Insn&) { m.relax(); }
+
+// Unprivileged ISA, Zihintntl and Zicbop: no architectural effect. A prefetch "does
 // not raise any exceptions".
-template <class M> void pause(M&, const Insn&) {}
 template <class M> void ntl_p1(M&, const Insn&) {}
 template <class M> void ntl_pall(M&, const Insn&) {}
 template <class M> void ntl_s1(M&, const Insn&) {}

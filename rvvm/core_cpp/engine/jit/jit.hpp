@@ -20,6 +20,7 @@ class Jit final : public Interpreter {
 
   explicit Jit(const Options& options = {}, std::size_t size = default_size);
 
+  bool may_thread() const override { return false; }
   bool full() const override { return full_; }
   void forget() override;  // the caches of code have been cleared
   TranslationStats translation_stats() const override { return stats_; }

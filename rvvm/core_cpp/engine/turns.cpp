@@ -1,0 +1,158 @@
+#include "engine/turns.hpp"
+
+#include <algorithm>
+
+#include "engine/commit_log.hpp"
+#include "engine/system.hpp"
+#include "hart/counters.hpp"
+#include "hart/interrupts.hpp"
+#include "semantics/hardfloat.hpp"
+
+namespace rvvm {
+
+namespace {
+
+bool overlap(u64 a, u64 a_size, u64 b, u64 b_size) { return a < b + b_size && b < a + a_size; }
+
+}  // namespace
+
+Exit Turns::run(u64& budget, const Poll& poll) {
+  const fp::HostEnvironment rounding;
+  auto last_poll = std::chrono::steady_clock::now();
+  auto due = [&] {
+    const auto now = std::chrono::steady_clock::now();
+    if (now - last_poll < longest_sleep) return false;
+    last_poll = now;
+    return true;
+  };
+  Exit exit;
+  unsigned barren = 0;
+  while (budget > 0) {
+    if (system.world.wanted()) system.world.begin_run();
+    if (const auto asked = system.requests.take()) return {asked->reason, turn_, asked->detail};
+    if (due() && !poll()) return {ExitReason::pause};
+    system.collect_code();
+    Cpu& cpu = system.hart(turn_);
+    const u64 before = cpu.hart.retired;
+    exit = take(turn_, std::min(budget, length(cpu)));
+    const u64 retired = cpu.hart.retired - before;
+    budget -= std::min(budget, retired);
+    barren = retired ? 0 : barren + (exit.reason == ExitReason::budget);
+    if (barren == longest_barren) return exit;
+    if (exit.reason != ExitReason::budget && exit.reason != ExitReason::wfi &&
+        exit.reason != ExitReason::pause)
+      return exit;
+    turn_ = (turn_ + 1) % system.harts();
+    if (turn_ == 0) advance_clock();
+    if (exit.reason == ExitReason::wfi && all_waiting()) idle();
+  }
+  return {};
+}
+
+// With time that counts instructions a turn ends at the next deadline, so that timers fire at the
+// same instruction in every run.
+u64 Turns::length(Cpu& cpu) const {
+  const Clock& clock = system.clock;
+  const u64 turn = std::min(turn_instructions, counters::until_overflow(cpu.hart));
+  if (!clock.by_instructions) return turn;
+  cpu.turn_deadline = next_deadline(cpu.hart);
+  const u64 ticks = cpu.turn_deadline - cpu.hart.time();
+  if (ticks >= turn_instructions) return turn;
+  const u64 begun = cpu.hart.progress() % clock.instructions_per_tick;
+  return std::min(turn, ticks * clock.instructions_per_tick - begun);
+}
+
+Exit Turns::take(unsigned index, u64 turn) {
+  Cpu& cpu = system.hart(index);
+  cpu.raise_attention();  // timers may be due
+  Exit exit = system.observers.any()
+                  ? observed(index, turn)
+                  : system.engine().run(cpu, static_cast<i64>(turn), system.world.wanted());
+  exit.hart = index;
+  system.guard_reservation(cpu);
+  return exit;
+}
+
+Exit Turns::observed(unsigned index, u64 turn) {
+  Cpu& cpu = system.hart(index);
+  Observers& observers = system.observers;
+  std::vector<AccessRecord> accesses;
+  cpu.mmu.record = &accesses;
+  Exit exit;
+  for (u64 k = 0; k < turn && !system.world.wanted(); ++k) {
+    // A breakpoint stops before its instruction, and not again when the run goes on from there.
+    const bool resumed = cpu.stopped_at == cpu.hart.pc;
+    cpu.stopped_at = ~u64{0};
+    if (!resumed && observers.breakpoints.contains(cpu.hart.pc)) {
+      cpu.stopped_at = cpu.hart.pc;
+      exit = {ExitReason::breakpoint, index, cpu.hart.pc};
+      break;
+    }
+    if (cpu.hart.waiting && !cpu.attend() && cpu.hart.waiting) {
+      exit = {ExitReason::wfi};
+      break;
+    }
+    accesses.clear();
+    if (observers.log) observers.log->before(cpu);
+    exit = system.engine().run_one(cpu);
+    if (observers.log) observers.log->after(cpu, accesses);
+    for (const AccessRecord& a : accesses)
+      for (const Watchpoint& w : observers.watchpoints)
+        if ((a.store ? w.on_store : w.on_load) && overlap(a.address, a.width, w.address, w.size))
+          exit = {ExitReason::watchpoint, index, a.address};
+    if (exit.reason != ExitReason::budget) break;
+  }
+  cpu.mmu.record = nullptr;
+  return exit;
+}
+
+Exit Turns::step(unsigned index, u64 count) {
+  const fp::HostEnvironment rounding;
+  Cpu& cpu = system.hart(index);
+  Exit exit;
+  system.collect_code();
+  for (u64 k = 0; k < count && exit.reason == ExitReason::budget; ++k) {
+    exit = system.engine().step(cpu);
+    if (system.harts() == 1) advance_clock();
+    if (const auto halted = system.requests.take_halt()) exit = *halted;
+  }
+  system.guard_reservation(cpu);
+  exit.hart = index;
+  return exit;
+}
+
+bool Turns::all_waiting() const {
+  return std::ranges::all_of(system.cpus(), [](const auto& cpu) { return cpu->hart.waiting; });
+}
+
+// Nothing to execute until a wire changes or a timer is due. Instruction time jumps there; host
+// time passes.
+void Turns::idle() {
+  u64 deadline = ~u64{0};
+  for (auto& cpu : system.cpus()) {
+    cpu->take_pins();
+    if (wakes(cpu->hart)) return;
+    deadline = std::min(deadline, next_deadline(cpu->hart));
+  }
+  Clock& clock = system.clock;
+  const u64 now = system.time();
+  if (clock.by_instructions && deadline != ~u64{0}) {
+    if (deadline > now) clock.offset += deadline - now;
+    return;
+  }
+  const std::chrono::nanoseconds longest{longest_sleep};
+  system.bell.sleep(std::min(longest, clock.until(deadline, now)));
+}
+
+// A round of turns is over: instruction time passes by the instructions of the hart that retired
+// most, so that no hart sees it go back. What makes no whole tick counts for the next round.
+void Turns::advance_clock() {
+  Clock& clock = system.clock;
+  u64 most = 0;
+  for (auto& cpu : system.cpus()) most = std::max(most, cpu->hart.progress());
+  clock.virtual_ticks += most / clock.instructions_per_tick;
+  const u64 rest = most % clock.instructions_per_tick;
+  for (auto& cpu : system.cpus()) cpu->hart.turn_start = cpu->hart.retired - rest;
+}
+
+}  // namespace rvvm
