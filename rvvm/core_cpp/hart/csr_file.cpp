@@ -166,6 +166,7 @@ std::string CsrRow::name() const {
 
 void Hart::equip(const ExtSet& have) {
   extensions = have;
+  status_fields = rvvm::status_fields(have);
   for (const CsrRow& row : csr_rows()) csrs[&row - csr_table.data()] = row.need.met(have);
 }
 

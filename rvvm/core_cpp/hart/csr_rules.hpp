@@ -133,10 +133,11 @@ constexpr StatusNeed status_needs[] = {
     {Ext::S, field::mstatus::TVM.mask() | field::mstatus::TSR.mask()},
     {Ext::H, field::mstatus::MPV.mask() | field::mstatus::GVA.mask()},
 };
-inline u64 status_mask(const Hart& h, u64 mask) {
+constexpr u64 status_fields(const ExtSet& have) {
+  u64 fields = ~u64{0};
   for (const StatusNeed& row : status_needs)
-    if (!h.has(row.need)) mask &= ~row.fields;
-  return mask;
+    if (!have.has(row.need)) fields &= ~row.fields;
+  return fields;
 }
 
 // What follows from the fields of a status register that a write has changed: only what is set can
@@ -164,7 +165,7 @@ template <Csr> struct Mstatus {
   }
   static void write(Hart& h, unsigned, u64 value) {
     using namespace field::mstatus;
-    u64 mask = status_mask(h, csr_write_mask(Csr::mstatus));
+    u64 mask = h.status_fields & csr_write_mask(Csr::mstatus);
     const u64 mpp = MPP.get(value);
     const bool legal = mpp == 3 || (mpp == 0 && h.has(Ext::U)) || (mpp == 1 && h.has(Ext::S));
     if (!legal) mask &= ~MPP.mask();
@@ -176,7 +177,7 @@ template <Csr> struct Sstatus {
     return status_fixed(h.csr.mstatus & sstatus_view, xl64(field::sstatus::UXL));
   }
   static void write(Hart& h, unsigned, u64 value) {
-    write_status(h, h.csr.mstatus, value, status_mask(h, sstatus_view));
+    write_status(h, h.csr.mstatus, value, h.status_fields & sstatus_view);
   }
 };
 template <Csr> struct Vsstatus {
@@ -184,7 +185,7 @@ template <Csr> struct Vsstatus {
     return status_fixed(h.csr.vsstatus, xl64(field::vsstatus::UXL));
   }
   static void write(Hart& h, unsigned, u64 value) {
-    write_status(h, h.csr.vsstatus, value, status_mask(h, sstatus_view));
+    write_status(h, h.csr.vsstatus, value, h.status_fields & sstatus_view);
   }
 };
 template <Csr> struct Hstatus {

@@ -44,6 +44,7 @@ struct TrapRecord : Trap {
 struct Hart : HartState {
   ExtSet extensions;
   std::bitset<256> csrs;  // that it has, by number (hart/csr_file.hpp)
+  u64 status_fields = 0;  // of mstatus, without those of a mode or state that it lacks
   const Clock* clock = nullptr;
   u64 turn_start = 0;  // `retired` at the scheduler's last turn
   u64 retiring = 0;    // 1 while an instruction executes that will count once it retires

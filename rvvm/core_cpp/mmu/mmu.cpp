@@ -1,7 +1,5 @@
 #include "mmu/mmu.hpp"
 
-#include <algorithm>
-
 #include "hart/trap.hpp"
 
 namespace rvvm {
@@ -13,13 +11,13 @@ bool aligned(u64 address, unsigned size) { return (address & (size - 1)) == 0; }
 }  // namespace
 
 void Mmu::refresh() {
-  known_.fill(nullptr);
+  ++roots_;
   refresh_state();
 }
 
 Context* Mmu::find_context(u32 state) {
   Context* c = &tlb.select(ContextKey::of(hart, state), hart.extensions);
-  std::ranges::replace(known_, c, nullptr);  // it may have been another's
+  c->roots = roots_;
   return known_[state] = c;
 }
 

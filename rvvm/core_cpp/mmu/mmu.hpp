@@ -123,7 +123,7 @@ class Mmu {
 
   Context* context(u32 state) {
     Context* c = known_[state];
-    if (!c) [[unlikely]]
+    if (!c || c->roots != roots_ || c->key.state() != state) [[unlikely]]
       c = find_context(state);
     tlb.use(*c);
     return c;
@@ -146,7 +146,10 @@ class Mmu {
   bool split(u64 address, unsigned size, Access access, const As& as, Part part);
 
   Hpa operand_;
-  std::array<Context*, ContextKey::states> known_{};  // of the present key, but for its state
+  // Contexts by their key's state(). It is the one sought if `roots` is the number of the present
+  // rest of the key: no other context ever had that number and this state.
+  std::array<Context*, ContextKey::states> known_{};
+  u64 roots_ = 0;
 };
 
 }  // namespace rvvm

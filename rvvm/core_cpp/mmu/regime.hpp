@@ -24,6 +24,7 @@ struct ContextKey {
     return mode.virt ? bits | access(h.csr.vsstatus) << 5 : bits;
   }
   static ContextKey of(const Hart& h, u32 state);
+  u32 state() const { return bits % states; }
   Mode mode() const { return {static_cast<Privilege>(bits >> 1 & 3), virt()}; }
   bool virt() const { return bits & 1; }
   bool translated() const { return root >> 60; }  // by its first stage: MODE is not Bare

@@ -60,6 +60,7 @@ struct Context {
   Regime regime;       // the key's
   u64 generation = 0;  // of the code reached through it; never used twice on a hart
   u64 used = 0;
+  u64 roots = 0;  // what Mmu::refresh has numbered the rest of the key when it was last selected
   u32 space = 0, guest_space = 0;             // in the TableCache, of both stages; 0 is none
   u32 world = 0;                              // in the GlobalCache
   u64 large_first = ~u64{0}, large_last = 0;  // addresses under leaves larger than a page
