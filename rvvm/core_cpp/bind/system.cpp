@@ -46,7 +46,8 @@ std::unique_ptr<Interpreter> make_engine(const std::string& accel, bool chain, u
   if (!jit::Jit::available()) throw py::value_error("accel jit: made for x86-64 hosts only");
   if (unit_limit < 1 || unit_limit > CodeCache::max_block)
     throw py::value_error("a unit has 1 to 64 instructions");
-  return std::make_unique<jit::Jit>(jit::Options{chain, unit_limit, hot}, code_size);
+  return std::make_unique<jit::Jit>(
+      jit::Options{.chain = chain, .unit_limit = unit_limit, .hot = hot}, code_size);
 }
 
 std::shared_ptr<SystemFace> make_system(u64 timebase, const std::string& clock_name,

@@ -34,6 +34,14 @@ const Step* StepStore::keep(const Step* steps, std::size_t count) {
   return kept;
 }
 
+// jl (0f 8c) becomes nop and jmp (90 e9), which take the same displacement.
+void PageTranslations::close() const {
+  for (u8* displacement : guards) {
+    displacement[-2] = 0x90;
+    displacement[-1] = 0xe9;
+  }
+}
+
 CodeCache::Page* CodeCache::page_at(Hpa at) {
   const u64 number = at.value / page_size;
   Recent& recent = recent_[number % recent_.size()];
@@ -58,7 +66,7 @@ bool CodeCache::find(Hpa at, const Block*& found) {
 
 void CodeCache::translated(Hpa at, const u8* code) {
   Page& page = *page_at(at);
-  page.translations.entries.try_emplace(at.value & page_mask, code);
+  page.translations.enter(at.value & page_mask, code);
   if (const u16 number = page.numbers[(at.value & page_mask) / 2])
     page.blocks[number - 1].code = code;
 }
@@ -82,11 +90,10 @@ void CodeCache::build(Hpa at, Page& page) {
   steps[count] = {run_next_block, {}};
   for (u64 line = start / 64; line * 64 < std::max(offset, start + 2); ++line)
     page.code_lines |= u64{1} << line;
-  const auto entry = page.translations.entries.find(start);
   Block& block = page.blocks.emplace_back();
   block.steps = page.steps.keep(steps.data(), count + 1);
   block.count = count;
-  if (entry != page.translations.entries.end()) block.code = entry->second;
+  block.code = page.translations.entry(start);
   page.numbers[start / 2] = page.blocks.size();
   steps_ += count + 1;
   ++stats.blocks;
@@ -121,6 +128,7 @@ bool CodeCache::written(Hpa at, u64 size) {
 void CodeCache::drop(u64 number) {
   const auto page = pages_.find(number);
   recent_[number % recent_.size()] = {};
+  page->second->translations.close();
   steps_ -= page->second->steps.size();
   dropped_.push_back(std::move(page->second));
   ++garbage_;

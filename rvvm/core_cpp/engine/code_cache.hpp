@@ -38,9 +38,18 @@ struct Block {
 
 // What a translating engine keeps with a page, and loses with it. Offsets are within the page.
 struct PageTranslations {
-  std::unordered_map<u16, const u8*> entries;  // where code for an offset starts
+  std::unique_ptr<std::array<const u8*, page_size / 2>> entries;  // where code for an offset starts
   std::unordered_multimap<u16, u8*> waiting;   // jumps to offsets that have none yet
   std::vector<std::unique_ptr<Step[]>> steps;  // for what translated code leaves to handlers
+  std::vector<u8*> guards;                     // conditional jumps out, one at each entry
+
+  const u8* entry(u64 offset) const { return entries ? (*entries)[offset / 2] : nullptr; }
+  void enter(u64 offset, const u8* code) {
+    if (!entries) entries = std::make_unique<std::array<const u8*, page_size / 2>>();
+    if (!(*entries)[offset / 2]) (*entries)[offset / 2] = code;
+  }
+  // Makes every entry leave at once, for who still knows a way to it.
+  void close() const;
 };
 
 // The steps of a page's blocks, side by side; they go with the page.
@@ -73,6 +82,11 @@ class CodeCache {
   PageTranslations& translations(Hpa at) { return page_at(at)->translations; }
   // The code for this place: an entry, and what its block is known by.
   void translated(Hpa at, const u8* code);
+  // Translated code for this place, nullptr where there is none.
+  const u8* entry(Hpa at) {
+    const Page* page = page_at(at);
+    return page ? page->translations.entry(at.value & page_mask) : nullptr;
+  }
   // Stores to these bytes, too, drop the page.
   void cover(Hpa at, u64 size) {
     for (u64 line = (at.value & page_mask) / 64; line * 64 < (at.value & page_mask) + size; ++line)

@@ -25,6 +25,20 @@ void Cpu::take_pins() {
   hart.stale |= stale_interrupts | stale_timers;
 }
 
+// The code cached for the context that mmu.exec now is.
+void Cpu::take_context() {
+  generation = mmu.exec->generation;
+  Ways& current = all_ways_[mmu.exec->index];
+  current.keep_for(mmu.exec->mapping);
+  ways = current.data();
+}
+
+void Cpu::add_way(u64 pc, const u8* code) { all_ways_[mmu.exec->index].add(pc, code); }
+
+void Cpu::forget_ways() {
+  for (Ways& ways : all_ways_) ways.clear();
+}
+
 void Cpu::settle() {
   const u8 stale = std::exchange(hart.stale, 0);
   if (stale & stale_pmp) mmu.refresh_pmp();
@@ -32,7 +46,7 @@ void Cpu::settle() {
     mmu.refresh();
   else if (stale & stale_mode)
     mmu.refresh_state();
-  generation = mmu.exec->generation;
+  if (stale & (stale_translation | stale_pmp | stale_mode)) take_context();
   if (stale & stale_fp) settle_fp();
   if (stale & stale_timers) {
     note_timers(hart);
@@ -55,7 +69,7 @@ bool Cpu::nearer_deadline() const {
 
 void Cpu::code_changed() {
   mmu.tlb.renew_generations();
-  generation = mmu.exec->generation;
+  take_context();
   // Who is in a block that has just been written to leaves it, at the same instruction on every
   // engine.
   raise_attention();

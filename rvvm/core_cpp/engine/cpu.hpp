@@ -3,6 +3,8 @@
 #include "engine/bell.hpp"
 #include "engine/code_cache.hpp"
 #include "engine/engine.hpp"
+#include "engine/translated.hpp"
+#include "engine/ways.hpp"
 #include "mmu/mmu.hpp"
 
 namespace rvvm {
@@ -42,6 +44,8 @@ struct Cpu {
   void take_pins();  // pins to wires
   void settle();     // bring what is derived from the state, and stale, up to date
   void settle_fp();
+  void add_way(u64 pc, const u8* code);  // in the current fetch context
+  void forget_ways();
   void code_changed();  // cached ways to code are void
   void enter_trap(const Trap& trap);
   // Whether a timer will fire before the turn's length foresees, where time counts instructions.
@@ -80,14 +84,18 @@ struct Cpu {
   bool stopped_on_trap = false;
   u64 stopped_at = ~u64{0};  // breakpoint the last run ended at
 
-  u64 pc_page = 0;                      // translated code: the page it runs in
-  u32 mxcsr = 0, clean_mxcsr = 0x1f80;  // its floating-point flags, not yet in fcsr; and none
-  bool trapped = false;                 // the instruction just interpreted has trapped
+  bool trapped = false;  // the instruction just interpreted has trapped
+  TranslatedState translated;
+  Way* ways = nullptr;  // of the current fetch context
 
   std::array<JumpEntry, jumps> jump_cache{};
   Step single[2];
 
   u64 hart_id, reset_pc;
+
+ private:
+  void take_context();
+  std::vector<Ways> all_ways_{Tlb::contexts};
 };
 
 }  // namespace rvvm

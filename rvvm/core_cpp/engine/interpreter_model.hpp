@@ -209,6 +209,10 @@ template <Depth D> class InterpreterModel {
     }
   }
 
+  void fence(bool store_before_load) {
+    std::atomic_thread_fence(store_before_load ? std::memory_order_seq_cst
+                                               : std::memory_order_acq_rel);
+  }
   void wait() {
     cpu_.hart.waiting = true;
     cpu_.raise_attention();

@@ -168,7 +168,10 @@ void System::forget_code() {
   std::lock_guard lock(code_mutex_);
   for (auto& [set, cache] : code_) cache->clear();
   engine_->forget();
-  for (auto& cpu : cpus_) cpu->code_changed();
+  for (auto& cpu : cpus_) {
+    cpu->forget_ways();
+    cpu->code_changed();
+  }
 }
 
 // A store that has found no flag has ended before harts stop, and no translation that allows one

@@ -36,14 +36,14 @@ class Mmu {
   // unsigned.
   template <class T> bool try_load(u64 address, T& value) const {
     const TlbEntry& e = table.at(address);
-    if (e.read != (address & ~(page_mask & ~(sizeof(T) - 1)))) [[unlikely]]
+    if (e.read != last_page(address, sizeof(T))) [[unlikely]]
       return false;
     value = shared::load<T>(reinterpret_cast<const u8*>(e.host + address));
     return true;
   }
   template <class T> bool try_store(u64 address, T value) {
     const TlbEntry& e = table.at(address);
-    if (e.write != (address & ~(page_mask & ~(sizeof(T) - 1)))) [[unlikely]]
+    if (e.write != last_page(address, sizeof(T))) [[unlikely]]
       return false;
     shared::store(reinterpret_cast<u8*>(e.host + address), value);
     return true;
@@ -113,6 +113,9 @@ class Mmu {
   std::vector<AccessRecord>* record = nullptr;
 
  private:
+  // The page of an access's last byte. The entry for an address never holds the page behind it, so
+  // that one comparison finds what crosses a page.
+  static u64 last_page(u64 address, u64 size) { return (address + size - 1) & ~page_mask; }
   // As whom an access is made: HLV and HSV look from another mode, whose context is not at hand.
   struct As {
     const Regime& regime;

@@ -42,7 +42,8 @@ bool Context::clear_page(u64 address) {
 }
 
 Tlb::Tlb() {
-  for (std::size_t k = 0; k < contexts; ++k) contexts_.emplace_back(pool_);
+  for (std::size_t k = 0; k < contexts; ++k)
+    contexts_.emplace_back(pool_).index = static_cast<u8>(k);
   recent_.fill(&contexts_.front());
   clear();
 }
@@ -67,7 +68,7 @@ Context& Tlb::select(const ContextKey& key, const ExtSet& extensions) {
   oldest->key = key;
   oldest->regime = Regime::of(key, extensions);
   oldest->space = oldest->guest_space = oldest->world = 0;
-  oldest->generation = ++generation_;
+  oldest->mapping = oldest->generation = ++generation_;
   use(*oldest);
   return *(recent = oldest);
 }
@@ -131,7 +132,7 @@ void Tlb::fence(const FenceScope& scope) {
   for (Context& c : contexts_) {
     if (c.key.virt() != scope.virt) continue;
     if (scope.virt && !scope.any_vmid && c.key.vmid() != scope.vmid) continue;
-    if (fence(c, scope)) c.generation = ++generation_;
+    if (fence(c, scope)) c.mapping = c.generation = ++generation_;
   }
 }
 
@@ -162,7 +163,7 @@ void Tlb::clear() {
   for (Context& c : contexts_) {
     c.clear();
     c.space = c.guest_space = c.world = 0;
-    c.generation = ++generation_;
+    c.mapping = c.generation = ++generation_;
   }
 }
 

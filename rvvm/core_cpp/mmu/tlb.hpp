@@ -59,6 +59,8 @@ struct Context {
   ContextKey key;
   Regime regime;       // the key's
   u64 generation = 0;  // of the code reached through it; never used twice on a hart
+  u64 mapping = 0;     // the same, of where addresses of code lead, whatever is there
+  u8 index = 0;        // its number
   u64 used = 0;
   u64 roots = 0;  // what Mmu::refresh has numbered the rest of the key when it was last selected
   u32 space = 0, guest_space = 0;             // in the TableCache, of both stages; 0 is none

@@ -1,19 +1,18 @@
 // What is architecturally nothing, or nearly: hints, fences of plain memory, may-be operations.
 #pragma once
 
-#include <atomic>
-
 #include "isa/decode.hpp"
 
 namespace rvvm {
 
 // Unprivileged ISA, "Memory Ordering Instructions": as strong as any fence can ask for.
-template <class M> void fence(M&, const Insn&) {
-  std::atomic_thread_fence(std::memory_order_seq_cst);
+// The sets are device input, output, memory reads and writes, from bit 3 down. Of an order that a
+// host does not keep by itself a model is told.
+template <class M> void fence(M& m, const Insn& i) {
+  constexpr i32 writes = 5, reads = 10;
+  m.fence((i.imm >> 4 & writes) && (i.imm & reads));
 }
-template <class M> void fence_tso(M&, const Insn&) {
-  std::atomic_thread_fence(std::memory_order_acq_rel);
-}
+template <class M> void fence_tso(M& m, const Insn&) { m.fence(false); }
 
 // Unprivileged ISA, Zihintpause: "the current hart's rate of instruction retirement should be
 // temporarily reduced".

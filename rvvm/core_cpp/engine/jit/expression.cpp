@@ -27,19 +27,6 @@ bool take(Scratch& free, Reg& r) {
 
 }  // namespace
 
-#ifdef __x86_64__
-HostFeatures HostFeatures::detect() {
-  __builtin_cpu_init();
-  return {.bmi2 = __builtin_cpu_supports("bmi2") != 0,
-          .lzcnt = __builtin_cpu_supports("lzcnt") != 0,
-          .bmi1 = __builtin_cpu_supports("bmi") != 0,
-          .popcnt = __builtin_cpu_supports("popcnt") != 0,
-          .fma = __builtin_cpu_supports("fma") != 0};
-}
-#else
-HostFeatures HostFeatures::detect() { return {}; }
-#endif
-
 bool ExpressionEmitter::mentions(const Arena& arena, i16 id, unsigned guest) const {
   if (id < 0) return false;
   const Node& n = arena[id];
@@ -79,7 +66,14 @@ bool ExpressionEmitter::leaf(const Arena& arena, i16 id, Reg d) {
       else
         e.mov(d, layout.x_at(n.reg));
       return true;
-    case Kind::f: e.mov(d, layout.f_at(n.reg)); return true;
+    case Kind::f: {
+      Xmm host_xmm;
+      if (layout.pinned(n.reg, host_xmm))
+        e.movq(d, host_xmm);
+      else
+        e.mov(d, layout.f_at(n.reg));
+      return true;
+    }
     case Kind::host: e.mov(d, static_cast<Reg>(n.reg)); return true;
     case Kind::pc:
       e.mov(d, layout.cpu_field(layout.pc_page));
@@ -182,9 +176,11 @@ bool ExpressionEmitter::alu(const Arena& arena, const Node& n, Alu op, Reg d, Sc
     Reg s;
     if (!anywhere(arena, n.a, d, free, s)) return false;
     const i32 imm = static_cast<i32>(arena[n.b].imm);
-    if (s != d)
+    if (s != d && !imm)
+      e.mov(d, s);
+    else if (s != d)
       e.lea(d, {s, imm});
-    else
+    else if (imm)
       e.alu(Alu::add, d, imm);
     return true;
   }

@@ -5,11 +5,6 @@
 
 namespace rvvm::jit {
 
-struct HostFeatures {
-  bool bmi2, lzcnt, bmi1, popcnt, fma;
-  static HostFeatures detect();
-};
-
 // The scratch registers, as a set.
 using Scratch = u8;
 constexpr Scratch scratch_all = 7;

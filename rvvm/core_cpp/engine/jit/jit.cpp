@@ -1,7 +1,6 @@
 #include "engine/jit/jit.hpp"
 
 #include "engine/handlers.hpp"
-#include "hart/csr_rules.hpp"
 
 namespace rvvm::jit {
 
@@ -9,33 +8,53 @@ namespace {
 
 constexpr std::size_t unit_bytes = 64 << 10;  // more than any unit can take
 
-// MXCSR's sticky flags are IEEE 754's, in another order, and one for subnormal operands.
-void collect_flags(Cpu& cpu) {
-  constexpr std::pair<u32, u64> flags[] = {
-      {1, fp::NV}, {4, fp::DZ}, {8, fp::OF}, {16, fp::UF}, {32, fp::NX}};
-  if (!(cpu.mxcsr & 0x3d)) return;
-  u64 raised = 0;
-  for (auto [host, guest] : flags)
-    if (cpu.mxcsr & host) raised |= guest;
-  cpu.hart.csr.fcsr |= raised;
-  cpu.mxcsr = cpu.clean_mxcsr;
+// The lock of all code, where others may want it.
+class CodeLock {
+ public:
+  explicit CodeLock(Cpu& cpu) : lock_{cpu.code.mutex, std::defer_lock} {
+    if (cpu.threads) lock_.lock();
+  }
+
+ private:
+  std::unique_lock<std::mutex> lock_;
+};
+
+// Translated code for a pc that the hart goes to next, when there is such code and nothing else to
+// do before; remembered for the next time.
+const u8* resolve(Cpu& cpu, u64 pc, i64 left) {
+  if (cpu.attention() || left < CodeCache::max_block) return nullptr;
+  const Way& way = cpu.ways[pc / 2 % Ways::entries];
+  if (way.pc == pc) return way.code;
+  const auto at = cpu.mmu.fetch(pc);
+  if (!at || !cpu.mmu.pmp.uniform(*at)) return nullptr;
+  const CodeLock lock{cpu};
+  const u8* code = cpu.code.entry(*at);
+  if (code) cpu.add_way(pc, code);
+  return code;
 }
 
 // Where to go on after an instruction that did not simply lead to the next: translated code for the
 // pc, or nullptr for the run loop.
 const u8* next_code(Cpu& cpu) {
-  if (cpu.attention() || cpu.stopped_on_trap) return nullptr;
   const u64 pc = cpu.hart.pc;
-  const JumpEntry& e = cpu.jump_at(pc);
-  if (e.pc != pc || e.generation != cpu.generation || cpu.left < CodeCache::max_block)
-    return nullptr;
-  cpu.pc_page = pc & ~page_mask;
-  return e.code;
+  const u8* code = cpu.stopped_on_trap ? nullptr : resolve(cpu, pc, cpu.left);
+  if (code) cpu.translated.pc_page = pc & ~page_mask;
+  return code;
+}
+
+u64 host_delta(Cpu& cpu, u64 address, u32 request) {
+  const bool store = request & 1;
+  const u64 page = address & ~page_mask;
+  if ((address & page_mask) + (request >> 1) > page_size) return 0;
+  auto known = [&](const TlbEntry& e) { return (store ? e.write : e.read) == page; };
+  if (!known(cpu.mmu.table.at(address)) &&
+      !cpu.mmu.make_entry(address, store ? Access::store : Access::load))
+    return 0;
+  return cpu.mmu.table.at(address).host;
 }
 
 // Interprets the instruction at pc; `left` is the budget behind it.
 Interpreted interpret_one(Cpu& cpu, const Step* step, u64 pc, i64 left) {
-  collect_flags(cpu);
   const u64 generation = cpu.generation;
   cpu.trapped = false;
   cpu.hart.pc = pc;
@@ -57,18 +76,18 @@ Interpreted interpret_one(Cpu& cpu, const Step* step, u64 pc, i64 left) {
 Jit::Jit(const Options& options, std::size_t size)
     : options_{options},
       buffer_{std::max(size, 4 * unit_bytes)},
-      emitter_{buffer_.write(), buffer_.run(), buffer_.write_end()} {}
+      emitter_{buffer_.write(), buffer_.run(), buffer_.write_end(), host_.avx} {}
 
 void Jit::prepare(const Cpu& cpu) {
-  layout_ = Layout::of(cpu);
-  thunks_ = emit_thunks(emitter_, layout_, interpret_one);
+  layout_ = Layout::of(cpu, host_);
+  thunks_ = emit_thunks(emitter_, layout_, {interpret_one, resolve, host_delta});
   first_ = emitter_.at();
   prepared_ = true;
 }
 
 void Jit::forget() {
   if (prepared_)
-    emitter_ = {first_, buffer_.run() + (first_ - buffer_.write()), buffer_.write_end()};
+    emitter_ = {first_, buffer_.run() + (first_ - buffer_.write()), buffer_.write_end(), host_.avx};
   if (full_) ++stats_.flushes;
   full_ = false;
 }
@@ -78,15 +97,18 @@ const u8* Jit::code_for(Cpu& cpu, const Block& block) {
   if (block.code || ++block.heat < options_.hot) return block.code;
   const auto at = cpu.mmu.fetch(cpu.hart.pc);
   if (!at) return nullptr;
+  const CodeLock lock{cpu};
+  if (block.code) return block.code;
   if (buffer_.write_end() - emitter_.at() < static_cast<std::ptrdiff_t>(unit_bytes)) {
     full_ = true;
     return nullptr;
   }
   const u8* before = emitter_.at();
   const Hpa page{at->value & ~page_mask};
-  Translator translator{emitter_, layout_, host_, thunks_, options_};
+  options_.threads = cpu.threads;
+  Translator translator{emitter_, layout_, host_, thunks_, options_, cpu.hart.extensions};
   translator.translate(cpu.mmu.bus.host(page, page_size), at->value & page_mask,
-                       cpu.hart.extensions, cpu.code.translations(page));
+                       cpu.code.translations(page));
   cpu.code.cover(*at, translator.bytes_covered());
   for (const auto& entry : translator.entries())
     cpu.code.translated(Hpa{page.value + entry.offset}, entry.code);
@@ -109,9 +131,9 @@ void Jit::run_entry(Cpu& cpu, JumpEntry& entry, i64 left) {
     cpu.left += behind;
     return;
   }
-  cpu.pc_page = cpu.hart.pc & ~page_mask;
+  cpu.add_way(cpu.hart.pc, entry.code);
+  cpu.translated.pc_page = cpu.hart.pc & ~page_mask;
   thunks_.enter(cpu, entry.code, left);
-  collect_flags(cpu);
 }
 
 }  // namespace rvvm::jit

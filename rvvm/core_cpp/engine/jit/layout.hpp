@@ -1,23 +1,38 @@
-// Where translated code finds things: offsets from the Cpu, which rbp points to.
+// Where translated code finds things: offsets from rbp, which points into the Cpu.
 #pragma once
+#include <span>
+
 #include "engine/cpu.hpp"
 #include "engine/jit/emitter.hpp"
+#include "engine/jit/host_features.hpp"
 
 namespace rvvm::jit {
 
 constexpr Reg cpu_reg = rbp, left_reg = r15;
+// rbp is this far into the Cpu, so that every x register is within a byte's displacement.
+constexpr i32 cpu_bias = 128;
 
 // Guest registers that live in host registers while translated code runs; the others stay in
 // memory. a0 to a5, s0, s1, sp and ra: what compilers use most.
-struct Pin {
+template <class HostReg> struct Pin {
   u8 guest;
-  Reg host;
+  HostReg host;
 };
-constexpr Pin pins[] = {{10, rbx}, {11, r12}, {12, r13}, {13, r14}, {14, rsi},
-                        {15, rdi}, {8, r8},   {9, r9},   {2, r10},  {1, r11}};
+constexpr Pin<Reg> pins[] = {{10, rbx}, {11, r12}, {12, r13}, {13, r14}, {14, rsi},
+                             {15, rdi}, {8, r8},   {9, r9},   {2, r10},  {1, r11}};
+// fa0 to fa5 and ft0 to ft7, which compilers take first; the others, but two, where the host has
+// AVX-512's registers. xmm0 and xmm1 are to work in. They are in the host's registers only after
+// the first floating-point instruction (TranslatedState::fp_live).
+constexpr Pin<Xmm> fp_pins[] = {{10, xmm2},  {11, xmm3},  {12, xmm4},  {13, xmm5},  {14, xmm6},
+                                {15, xmm7},  {0, xmm8},   {1, xmm9},   {2, xmm10},  {3, xmm11},
+                                {4, xmm12},  {5, xmm13},  {6, xmm14},  {7, xmm15},  {16, xmm16},
+                                {17, xmm17}, {28, xmm18}, {29, xmm19}, {30, xmm20}, {31, xmm21},
+                                {8, xmm22},  {9, xmm23},  {18, xmm24}, {19, xmm25}, {20, xmm26},
+                                {21, xmm27}, {22, xmm28}, {23, xmm29}, {24, xmm30}, {25, xmm31}};
+constexpr std::size_t fp_pins_without_avx512 = 14;
 
 constexpr bool pinned(unsigned guest, Reg& host) {
-  for (const Pin& p : pins) {
+  for (const Pin<Reg>& p : pins) {
     if (p.guest != guest) continue;
     host = p.host;
     return true;
@@ -26,39 +41,61 @@ constexpr bool pinned(unsigned guest, Reg& host) {
 }
 
 struct Layout {
-  i32 x, f, pc, fcsr, table_mask, table_entries, entry_budget, fp_dirty, generation, jumps, pc_page,
-      left, mxcsr, clean_mxcsr;
-  i32 tlb_read, tlb_write, tlb_host;  // from a TlbEntry
+  i32 x, f, pc, csrs, csr_reach, csr_bank, fcsr, entry_budget, fp_dirty, ways, left;
+  i32 tlb_entries, tlb_mask;
+  i32 pc_page, deltas, fp_live, mxcsr, clean_mxcsr, mxcsr_of_frm, fflags_of_mxcsr, box, sign,
+      magnitude;
 
-  static Layout of(const Cpu& cpu) {
-    auto from = [](const void* object, const void* member) {
-      return static_cast<i32>(static_cast<const u8*>(member) - static_cast<const u8*>(object));
+  std::span<const Pin<Xmm>> fp_pins;
+
+  static Layout of(const Cpu& cpu, const HostFeatures& host) {
+    auto at = [&](const auto& member) {
+      return static_cast<i32>(reinterpret_cast<const u8*>(&member) -
+                              reinterpret_cast<const u8*>(&cpu)) -
+             cpu_bias;
     };
-    auto at = [&](const void* member) { return from(&cpu, member); };
-    const TlbEntry entry;
-    return {.x = at(cpu.hart.x.data()),
-            .f = at(cpu.hart.f.data()),
-            .pc = at(&cpu.hart.pc),
-            .fcsr = at(&cpu.hart.csr.fcsr),
-            .table_mask = at(&cpu.mmu.table.index_mask),
-            .table_entries = at(&cpu.mmu.table.entries),
-            .entry_budget = at(&cpu.entry_budget),
-            .fp_dirty = at(&cpu.fp_dirty),
-            .generation = at(&cpu.generation),
-            .jumps = at(cpu.jump_cache.data()),
-            .pc_page = at(&cpu.pc_page),
-            .left = at(&cpu.left),
-            .mxcsr = at(&cpu.mxcsr),
-            .clean_mxcsr = at(&cpu.clean_mxcsr),
-            .tlb_read = from(&entry, &entry.read),
-            .tlb_write = from(&entry, &entry.write),
-            .tlb_host = from(&entry, &entry.host)};
+    const TranslatedState& t = cpu.translated;
+    return {.x = at(cpu.hart.x),
+            .f = at(cpu.hart.f),
+            .pc = at(cpu.hart.pc),
+            .csrs = at(cpu.hart.csr),
+            .csr_reach = at(cpu.hart.csr_reach),
+            .csr_bank = at(cpu.hart.csr_bank),
+            .fcsr = at(cpu.hart.csr.fcsr),
+            .entry_budget = at(cpu.entry_budget),
+            .fp_dirty = at(cpu.fp_dirty),
+            .ways = at(cpu.ways),
+            .left = at(cpu.left),
+            .tlb_entries = at(cpu.mmu.table.entries),
+            .tlb_mask = at(cpu.mmu.table.index_mask),
+            .pc_page = at(t.pc_page),
+            .deltas = at(t.deltas),
+            .fp_live = at(t.fp_live),
+            .mxcsr = at(t.mxcsr),
+            .clean_mxcsr = at(t.clean_mxcsr),
+            .mxcsr_of_frm = at(t.mxcsr_of_frm),
+            .fflags_of_mxcsr = at(t.fflags_of_mxcsr),
+            .box = at(t.box),
+            .sign = at(t.sign),
+            .magnitude = at(t.magnitude),
+            .fp_pins = std::span{jit::fp_pins}.first(host.avx512 ? std::size(jit::fp_pins)
+                                                                 : fp_pins_without_avx512)};
+  }
+
+  bool pinned(unsigned guest, Xmm& where) const {
+    for (const Pin<Xmm>& p : fp_pins) {
+      if (p.guest != guest) continue;
+      where = p.host;
+      return true;
+    }
+    return false;
   }
 
   Mem cpu_field(i32 offset) const { return {cpu_reg, offset}; }
   Mem x_at(unsigned r) const { return {cpu_reg, x + static_cast<i32>(8 * r)}; }
   Mem f_at(unsigned r) const { return {cpu_reg, f + static_cast<i32>(8 * r)}; }
   Mem f_high(unsigned r) const { return {cpu_reg, f + static_cast<i32>(8 * r) + 4}; }
+  Mem delta_at(unsigned slot) const { return {cpu_reg, deltas + static_cast<i32>(8 * slot)}; }
 };
 
 }  // namespace rvvm::jit

@@ -1,17 +1,25 @@
 #include "engine/jit/lifter.hpp"
 
+#include <algorithm>
+
 namespace rvvm::jit {
 
-void Lifter::start(const Insn& insn, u16 offset) {
+void Lifter::start(const Insn& insn, u16 offset, const Sharing& sharing) {
   arena_.clear();
-  misses_.clear();
+  cold_ = {};
   supported_ = true;
   flow_ = {};
   offset_ = offset;
   length_ = insn.length;
-  if (!row(insn.op).is(flag::fp)) return;
-  e.cmp8(layout.cpu_field(layout.fp_dirty), 0);  // off, or a first write is still to be marked
-  miss_if(Cond::e);
+  sharing_ = sharing;
+  if (row(insn.op).is(flag::fp)) require_float();
+}
+
+void Lifter::require_float() {
+  if (facts.fp_live) return;
+  e.cmp8(layout.cpu_field(layout.fp_live), 0);
+  cold_.fp = FloatMiss{e.jcc(Cond::e), e.here()};
+  facts.fp_live = true;
 }
 
 bool Lifter::known_target(U target, i64& offset) const {
@@ -41,7 +49,7 @@ void Lifter::jump_and_link(unsigned rd, U target) {
   flow_.kind = Flow::Kind::indirect;
   supported_ &= expression.into(arena_, target.id(arena_), rax, scratch_all);
   if (misaligned_pc_) {
-    e.test_al(misaligned_pc_);
+    e.test8(rax, misaligned_pc_);
     miss_if(Cond::ne);
   }
   if (!rd) return;
@@ -58,65 +66,183 @@ void Lifter::put_integer(unsigned rd, Reg value) {
     e.mov(layout.x_at(rd), value);
 }
 
-// The tag comparison of Mmu::try_load and try_store: alignment is part of it.
-bool Lifter::translate_address(U address, Width width, i32 tag) {
-  const i32 size = 1 << static_cast<u8>(width);
-  const i32 tag_mask = ~static_cast<i32>(page_mask & ~static_cast<u64>(size - 1));
-  if (!expression.into(arena_, address.id(arena_), rax, scratch_all)) return false;
-  e.mov(rcx, rax);
+Reg Lifter::integer_in(unsigned r, Reg spare) {
+  Reg where;
+  if (pinned(r, where)) return where;
+  if (r)
+    e.mov(spare, layout.x_at(r));
+  else
+    e.mov_imm(spare, 0);
+  return spare;
+}
+
+// ---- Memory
+
+// An address as a base register of the host's and a displacement.
+bool Lifter::based(U address, Reg& base, i32& disp) {
+  disp = 0;
+  i16 id = address.id(arena_);
+  const Node n = arena_[id];
+  if (n.kind == Kind::add && arena_[n.b].kind == Kind::constant) {
+    id = n.a;
+    disp = static_cast<i32>(arena_[n.b].imm);
+  }
+  return expression.anywhere(arena_, id, rax, scratch_all, base);
+}
+
+// rdx = way from guest to host address, by the TLB's entry for the page of the first byte. The last
+// byte must be in that page too: an entry only ever holds pages of its own index.
+void Lifter::check_page(Reg base, i32 low, i32 span, bool store) {
+  if (low)
+    e.lea(rcx, {base, low});
+  else
+    e.mov(rcx, base);
+  if (span > 1)
+    e.lea(rdx, {base, low + span - 1});
+  else
+    e.mov(rdx, rcx);
   e.shift(Shift::shr, rcx, DataTable::index_shift);
-  e.alu(Alu::and_, rcx, layout.cpu_field(layout.table_mask));
-  e.alu(Alu::add, rcx, layout.cpu_field(layout.table_entries));
-  e.mov(rdx, rax);
-  e.alu(Alu::and_, rdx, tag_mask);
-  e.alu(Alu::cmp, rdx, Mem{rcx, tag});
+  e.alu(Alu::and_, rcx, layout.cpu_field(layout.tlb_mask));
+  e.alu(Alu::add, rcx, layout.cpu_field(layout.tlb_entries));
+  e.alu(Alu::and_, rdx, -static_cast<i32>(page_size));
+  const std::size_t tag = store ? offsetof(TlbEntry, write) : offsetof(TlbEntry, read);
+  e.alu(Alu::cmp, rdx, Mem{rcx, static_cast<i32>(tag)});
+}
+
+bool Lifter::operand(U address, Width width, bool store, Mem& where) {
+  Reg base;
+  i32 disp;
+  if (!based(address, base, disp)) return false;
+  const u8 size = static_cast<u8>(1 << static_cast<u8>(width));
+  PageMiss miss{nullptr, nullptr, base, disp, size, store};
+  const bool first = sharing_.role == Sharing::Role::first;
+  if (sharing_.role == Sharing::Role::next) {
+    e.mov(rdx, layout.delta_at(sharing_.slot));
+    e.test(rdx, rdx);
+    miss.jump = e.jcc(Cond::e);
+  } else {
+    miss.low = first ? sharing_.low : disp;
+    miss.span = first ? sharing_.span : size;
+    check_page(base, miss.low, miss.span, store);
+    miss.jump = e.jcc(Cond::ne);
+    e.mov(rdx, {rcx, offsetof(TlbEntry, host)});
+    if (first) e.mov(layout.delta_at(sharing_.slot), rdx);
+  }
+  miss.shared = first;
+  miss.slot = sharing_.slot;
+  miss.back = e.here();
+  cold_.page = miss;
+  where = {rdx, disp, base, 0};
+  return true;
+}
+
+bool Lifter::atomic_operand(U address, Width width) {
+  Reg base;
+  i32 disp;
+  Mem where{};
+  if (!based(address, base, disp) || disp) return false;
+  e.test8(base, static_cast<u8>((1 << static_cast<u8>(width)) - 1));
   miss_if(Cond::ne);
-  e.alu(Alu::add, rax, Mem{rcx, layout.tlb_host});
+  if (!operand(address, width, true, where)) return false;
+  e.lea(rdx, where);
   return true;
 }
 
 void Lifter::load_any(unsigned rd, U address, Width width, bool sign) {
-  if (!translate_address(address, width, layout.tlb_read)) return void(supported_ = false);
+  Mem where{};
+  if (!operand(address, width, false, where)) return void(supported_ = false);
   Reg d = rax;
   if (rd) pinned(rd, d);
-  e.load(d, {rax}, width, sign);
+  e.load(d, where, width, sign);
   if (rd && d == rax) e.mov(layout.x_at(rd), rax);
 }
 
 void Lifter::store_any(U address, U value, Width width) {
-  if (!translate_address(address, width, layout.tlb_write)) return void(supported_ = false);
+  Mem where{};
+  if (!operand(address, width, true, where)) return void(supported_ = false);
   Reg s;
   supported_ &= expression.anywhere(arena_, value.id(arena_), rcx, 0, s);
-  e.store({rax}, s, width);
+  e.store(where, s, width);
 }
 
+// ---- Floating point
+
 void Lifter::load_float(unsigned rd, U address, Width width) {
-  if (width == Width::b2 || !translate_address(address, width, layout.tlb_read))
-    return void(supported_ = false);
-  e.load(rcx, {rax}, width, false);
-  if (width == Width::b8) return e.mov(layout.f_at(rd), rcx);
-  e.store(layout.f_at(rd), rcx, Width::b4);
-  e.store_imm32(layout.f_high(rd), -1);
+  Mem where{};
+  const bool wide = width == Width::b8;
+  if (width == Width::b2 || !operand(address, width, false, where)) return void(supported_ = false);
+  Xmm d = xmm0;
+  layout.pinned(rd, d);
+  e.movs(d, where, wide);
+  if (!wide) e.packed(Packed::or_, d, d, layout.cpu_field(layout.box));
+  put_float(rd, d, wide);
+}
+
+void Lifter::store_float(U address, unsigned r, Width width) {
+  Mem where{};
+  if (width == Width::b2 || !operand(address, width, true, where)) return void(supported_ = false);
+  e.movs(where, float_in(r, xmm0), width == Width::b8);
 }
 
 void Lifter::f(unsigned r, U value) {
   Reg where;
+  Xmm d;
   supported_ &= expression.anywhere(arena_, value.id(arena_), rax, scratch_all, where);
-  e.mov(layout.f_at(r), where);
+  if (layout.pinned(r, d))
+    e.movq(d, where);
+  else
+    e.mov(layout.f_at(r), where);
+  facts.boxed &= ~(u32{1} << r);
 }
 
-void Lifter::require_nearest(const Insn& i, bool exact) {
-  if (i.rm == fp::DYN) {
-    e.test8(layout.cpu_field(layout.fcsr), 0xe0);  // frm
-    miss_if(Cond::ne);
-  } else if (fp::reserved(i.rm) || (i.rm != fp::RNE && !exact)) {
-    supported_ = false;
+void Lifter::require_rounding(const Insn& i, bool exact) {
+  if (i.rm == fp::DYN) return;
+  if (fp::reserved(i.rm) || (i.rm != fp::RNE && !exact)) return void(supported_ = false);
+  if (exact) return;
+  e.test8(layout.cpu_field(layout.fcsr), 0xe0);  // frm
+  miss_if(Cond::ne);
+}
+
+void Lifter::require_boxed(unsigned r) {
+  if (facts.boxed >> r & 1) return;
+  Xmm where;
+  if (layout.pinned(r, where)) {
+    e.movq(rax, where);
+    e.shift(Shift::shr, rax, 32);
+    e.alu32(Alu::cmp, rax, -1);
+  } else {
+    e.cmp32(layout.f_high(r), -1);
   }
+  miss_if(Cond::ne);
+}
+
+// A register for a result, which the sources do not share: they must survive a miss.
+Xmm Lifter::float_result(unsigned rd, std::initializer_list<unsigned> sources) {
+  Xmm d;
+  const bool shared = std::ranges::find(sources, rd) != sources.end();
+  return !shared && host.avx && layout.pinned(rd, d) ? d : xmm0;
+}
+
+Xmm Lifter::float_in(unsigned r, Xmm spare) {
+  Xmm where;
+  if (layout.pinned(r, where)) return where;
+  e.movs(spare, layout.f_at(r), true);
+  return spare;
+}
+
+void Lifter::float_to(unsigned r, Xmm d) {
+  const Xmm where = float_in(r, d);
+  e.mova(d, where);
 }
 
 void Lifter::put_float(unsigned rd, Xmm value, bool wide) {
-  e.movs(layout.f_at(rd), value, wide);
-  if (!wide) e.store_imm32(layout.f_high(rd), -1);
+  Xmm d;
+  if (layout.pinned(rd, d))
+    e.mova(d, value);
+  else
+    e.movs(layout.f_at(rd), value, true);
+  const u32 bit = u32{1} << rd;
+  facts.boxed = wide ? facts.boxed & ~bit : facts.boxed | bit;
 }
 
 }  // namespace rvvm::jit

@@ -1,8 +1,14 @@
 // The model on which bodies are translated: what a body asks for becomes machine code for the usual
-// case. Whatever is not usual (a TLB miss, an FP unit that is off or clean, an odd rounding mode, a
-// NaN) jumps to a cold stub that hands the whole instruction to the interpreter's handler.
+// case. Whatever is not usual (no cached translation, an FP unit that is off or clean, an odd
+// rounding mode, a NaN) jumps to a cold stub (cold.hpp), which hands the whole instruction to the
+// interpreter's handler unless it knows better.
 #pragma once
+#include <optional>
+
+#include "engine/jit/cold.hpp"
 #include "engine/jit/expression.hpp"
+#include "engine/jit/sharing.hpp"
+#include "hart/plain_csrs.hpp"
 #include "isa/decode.hpp"
 #include "semantics/float_evaluate.hpp"
 
@@ -15,20 +21,27 @@ struct Flow {
   i64 target = 0;  // jump, branch: offset from the page's start; indirect: the target is in rax
 };
 
+// What is known of a straight path so far, whichever way each instruction was executed.
+struct Facts {
+  bool fp_live = false;  // floating-point registers are in the host's
+  u32 boxed = 0;         // f registers that hold a single for certain
+};
+
 class Lifter {
  public:
   using U = Value;
 
-  Lifter(Emitter& e, const Layout& layout, const HostFeatures& host)
-      : e{e}, layout{layout}, host{host}, expression{e, layout, host} {}
+  Lifter(Emitter& e, const Layout& layout, const HostFeatures& host, bool threads)
+      : e{e}, layout{layout}, host{host}, expression{e, layout, host}, threads_{threads} {}
 
   // Bits that a jump's target must not have on this hart (Cpu::misaligned_pc).
   void forbid(u8 misaligned_pc) { misaligned_pc_ = misaligned_pc; }
+  void start_path() { facts = {}; }
   // For the instruction at this offset in its page.
-  void start(const Insn& insn, u16 offset);
+  void start(const Insn& insn, u16 offset, const Sharing& sharing);
   bool supported() const { return supported_; }
   const Flow& flow() const { return flow_; }
-  const std::vector<u8*>& misses() const { return misses_; }  // jumps to the cold stub
+  ColdStub& cold() { return cold_; }
 
   // ---- State
   U x(unsigned r) { return r ? Value(arena_, {Kind::x, static_cast<u8>(r)}) : Value(0); }
@@ -49,18 +62,40 @@ class Lifter {
     load_any(rd, address, width_of<T>(), std::is_signed_v<T>);
   }
   template <class T> void load_f(unsigned rd, U address) { load_float(rd, address, width_of<T>()); }
-  template <class T> void store(U address, U value) { store_any(address, value, width_of<T>()); }
-
-  // Harts take turns, so a load and a store are atomic. rax keeps the operand's place, rdx the old
-  // value.
-  template <class T, class Combine> void amo(unsigned rd, U address, Combine combine) {
-    supported_ &= translate_address(address, width_of<T>(), layout.tlb_write);
-    e.load(rdx, {rax}, width_of<T>(), true);
-    const U result = combine(U(arena_, {Kind::host, rdx}));
-    supported_ &= expression.into(arena_, result.id(arena_), rcx, 0);
-    e.store({rax}, rcx, width_of<T>());
-    put_integer(rd, rdx);
+  template <class T> void store(U address, U value) {
+    if (value.constant() || value.node().kind != Kind::f)
+      store_any(address, value, width_of<T>());
+    else
+      store_float(address, value.node().reg, width_of<T>());
   }
+
+  // rdx keeps the operand's place, rax the old value.
+  template <class T, class Combine> void amo(unsigned rd, U address, Combine combine) {
+    constexpr Width width = width_of<T>();
+    if (threads_ && width < Width::b4) return void(supported_ = false);
+    supported_ &= atomic_operand(address, width);
+    e.load(rax, {rdx}, width, true);
+    const u8* again = e.here();
+    if (threads_ && width == Width::b4) e.extend(rax, rax, width, true);
+    const U result = combine(U(arena_, {Kind::host, rax}));
+    supported_ &= expression.into(arena_, result.id(arena_), rcx, 0);
+    if (threads_) {
+      e.lock_cmpxchg({rdx}, rcx, width == Width::b8);
+      e.link(e.jcc(Cond::ne), again);
+      if (width == Width::b4) e.extend(rax, rax, width, true);
+    } else {
+      e.store({rdx}, rcx, width);
+    }
+    put_integer(rd, rax);
+  }
+
+  // "Memory Ordering Instructions": the host orders all but a load behind an earlier store.
+  void fence(bool store_before_load) {
+    if (threads_ && store_before_load) e.mfence();
+  }
+
+  // An access to a CSR that only stores; the operand is x[rs1], or rs1 itself.
+  void csr(const Insn& i, const PlainCsr& csr);
 
   // ---- Floating point
   template <class Tag> void fp(const Insn& i) { supported_ &= Lower<Tag>::emit(*this, i); }
@@ -71,20 +106,23 @@ class Lifter {
   };
 
   // ---- For the lowerings
-  void miss_if(Cond c) { misses_.push_back(e.jcc(c)); }
-  // Rounds to nearest even; an exact operation may name any mode, but not a reserved one.
-  void require_nearest(const Insn& i, bool exact = false);
-  void require_boxed(unsigned r) {
-    e.cmp32(layout.f_high(r), -1);
-    miss_if(Cond::ne);
-  }
-  void put_float(unsigned rd, Xmm value, bool wide);  // boxed
+  void miss_if(Cond c) { cold_.misses.push_back(e.jcc(c)); }
+  // The host's rounding mode is the guest's frm while floating-point registers are live: dynamic
+  // rounding needs nothing. An exact operation may name any mode, but not a reserved one.
+  void require_rounding(const Insn& i, bool exact = false);
+  void require_boxed(unsigned r);
+  Xmm float_result(unsigned rd, std::initializer_list<unsigned> sources);
+  Xmm float_in(unsigned r, Xmm spare);                // wherever it is, or in `spare`
+  void float_to(unsigned r, Xmm d);                   // a copy
+  void put_float(unsigned rd, Xmm value, bool wide);  // a single comes with its box
   void put_integer(unsigned rd, Reg value);
+  Reg integer_in(unsigned r, Reg spare);
 
   Emitter& e;
   const Layout& layout;
   const HostFeatures& host;
   ExpressionEmitter expression;
+  Facts facts;
 
  private:
   template <class T> static constexpr Width width_of() {
@@ -93,19 +131,27 @@ class Lifter {
            : sizeof(T) == 4 ? Width::b4
                             : Width::b8;
   }
+  void require_float();
   // The page offset of a target that is known, and that needs no trap.
   bool known_target(U target, i64& offset) const;
-  bool translate_address(U address, Width width, i32 tag);  // rax = host address
+  bool based(U address, Reg& base, i32& disp);
+  void check_page(Reg base, i32 low, i32 span, bool store);
+  // Where the operand is in the host; the base register's copy may be in rax.
+  bool operand(U address, Width width, bool store, Mem& where);
+  bool atomic_operand(U address, Width width);  // rdx = host address
   void load_any(unsigned rd, U address, Width width, bool sign);
   void load_float(unsigned rd, U address, Width width);
   void store_any(U address, U value, Width width);
+  void store_float(U address, unsigned r, Width width);
 
   Arena arena_;
   u64 offset_ = 0;
   u8 length_ = 4, misaligned_pc_ = 0;
+  bool threads_;
   bool supported_ = true;
+  Sharing sharing_;
   Flow flow_;
-  std::vector<u8*> misses_;
+  ColdStub cold_;
 };
 
 }  // namespace rvvm::jit

@@ -5,84 +5,204 @@ namespace rvvm::jit {
 namespace {
 
 constexpr Reg callee_saved[] = {rbx, rbp, r12, r13, r14, r15};
+// Pinned registers that functions of the core may change, by the System V ABI.
+constexpr Reg caller_saved[] = {rsi, rdi, r8, r9, r10, r11};
 
-void spill(Emitter& e, const Layout& layout) {
-  for (const Pin& p : pins) e.mov(layout.x_at(p.guest), p.host);
-}
-void reload(Emitter& e, const Layout& layout) {
-  for (const Pin& p : pins) e.mov(p.host, layout.x_at(p.guest));
-}
+class ThunkEmitter {
+ public:
+  ThunkEmitter(Emitter& e, const Layout& layout, const Callees& callees)
+      : e{e}, layout{layout}, callees{callees} {}
 
-// On entry to a function rsp is 8 off a multiple of 16; six pushes keep that, so 8 more align it.
-void emit_enter(Emitter& e, const Layout& layout) {
-  for (Reg r : callee_saved) e.push(r);
-  e.alu(Alu::sub, rsp, 8);
-  e.mov(cpu_reg, rdi);
-  e.mov(left_reg, rdx);
-  e.mov(rax, rsi);
-  e.ldmxcsr(layout.cpu_field(layout.clean_mxcsr));
-  reload(e, layout);
-  e.jmp(rax);
-}
+  Thunks emit() {
+    Thunks t;
+    t.enter = reinterpret_cast<void (*)(Cpu&, const u8*, i64)>(const_cast<u8*>(e.here()));
+    enter();
+    t.leave_at_offset = e.here();
+    e.alu(Alu::add, rax, layout.cpu_field(layout.pc_page));
+    t.leave_at_pc = e.here();
+    leave();
+    t.resolve_pc = e.here();
+    resolve(t.leave_at_pc);
+    t.interpret = e.here();
+    interpret();
+    t.host_delta = e.here();
+    host_delta();
+    t.load_fp = e.here();
+    load_fp();
+    return t;
+  }
 
-void emit_return(Emitter& e) {
-  e.alu(Alu::add, rsp, 8);
-  for (int k = std::size(callee_saved) - 1; k >= 0; --k) e.pop(callee_saved[k]);
-  e.ret();
-}
+ private:
+  void spill() {
+    for (const auto& p : pins) e.mov(layout.x_at(p.guest), p.host);
+  }
+  void reload() {
+    for (const auto& p : pins) e.mov(p.host, layout.x_at(p.guest));
+  }
+  void store_fp() {
+    for (const auto& p : layout.fp_pins) e.movs(layout.f_at(p.guest), p.host, true);
+  }
+  void reload_fp() {
+    for (const auto& p : layout.fp_pins) e.movs(p.host, layout.f_at(p.guest), true);
+  }
+  u8* skip_unless_live() {
+    e.cmp8(layout.cpu_field(layout.fp_live), 0);
+    return e.jcc(Cond::e);
+  }
 
-void emit_leave(Emitter& e, const Layout& layout) {
-  e.mov(layout.cpu_field(layout.pc), rax);
-  e.mov(layout.cpu_field(layout.left), left_reg);
-  spill(e, layout);
-  e.stmxcsr(layout.cpu_field(layout.mxcsr));
-  e.ldmxcsr(layout.cpu_field(layout.clean_mxcsr));
-  emit_return(e);
-}
+  // Floating-point registers to memory, and the flags the host has raised to fcsr; MXCSR is clean.
+  // Changes rcx.
+  void retire_fp() {
+    u8* dead = skip_unless_live();
+    store_fp();
+    e.store8(layout.cpu_field(layout.fp_live), 0);
+    e.stmxcsr(layout.cpu_field(layout.mxcsr));
+    e.load(rcx, layout.cpu_field(layout.mxcsr), Width::b4, false);
+    e.alu32(Alu::and_, rcx, mxcsr::sticky);
+    Mem fflags = layout.cpu_field(layout.fflags_of_mxcsr);
+    fflags.index = rcx;
+    e.load(rcx, fflags, Width::b1, false);
+    e.or8(layout.cpu_field(layout.fcsr), rcx);
+    e.ldmxcsr(layout.cpu_field(layout.clean_mxcsr));
+    e.link_here(dead);
+  }
 
-void emit_interpret(Emitter& e, const Layout& layout, InterpretOne interpret_one) {
-  spill(e, layout);
-  e.stmxcsr(layout.cpu_field(layout.mxcsr));
-  e.ldmxcsr(layout.cpu_field(layout.clean_mxcsr));
-  e.mov(rsi, rax);
-  e.alu(Alu::add, rdx, layout.cpu_field(layout.pc_page));
-  e.mov(rdi, left_reg);
-  e.alu(Alu::sub, rdi, rcx);
-  e.mov(rcx, rdi);
-  e.mov(rdi, cpu_reg);
-  e.mov_imm(rax, reinterpret_cast<u64>(interpret_one));
-  e.alu(Alu::sub, rsp, 8);
-  e.call(rax);
-  e.alu(Alu::add, rsp, 8);
-  e.ldmxcsr(layout.cpu_field(layout.clean_mxcsr));
-  e.test32(rax, rax);
-  u8* elsewhere = e.jcc(Cond::e);
-  reload(e, layout);
-  e.ret();
-  e.link_here(elsewhere);
-  e.alu(Alu::add, rsp, 8);  // the return address into the code
-  e.test(rdx, rdx);
-  u8* stop = e.jcc(Cond::e);
-  e.mov(left_reg, layout.cpu_field(layout.left));
-  reload(e, layout);
-  e.jmp(rdx);
-  e.link_here(stop);
-  emit_return(e);
-}
+  // On entry to a function rsp is 8 off a multiple of 16; six pushes keep that, so 8 more align it.
+  void enter() {
+    for (Reg r : callee_saved) e.push(r);
+    e.alu(Alu::sub, rsp, 8);
+    e.lea(cpu_reg, {rdi, cpu_bias});
+    e.mov(left_reg, rdx);
+    e.mov(rax, rsi);
+    reload();
+    e.jmp(rax);
+  }
+  void return_to_caller() {
+    e.alu(Alu::add, rsp, 8);
+    for (int k = std::size(callee_saved) - 1; k >= 0; --k) e.pop(callee_saved[k]);
+    e.ret();
+  }
+  void leave() {
+    e.mov(layout.cpu_field(layout.pc), rax);
+    e.mov(layout.cpu_field(layout.left), left_reg);
+    spill();
+    retire_fp();
+    return_to_caller();
+  }
+
+  void first_argument() { e.lea(rdi, {cpu_reg, -cpu_bias}); }
+  template <class Function> void call(Function function) {
+    e.mov_imm(rax, reinterpret_cast<u64>(function));
+    e.call(rax);
+  }
+
+  void interpret() {
+    e.push(rcx);  // called, so this aligns the stack
+    spill();
+    retire_fp();
+    e.pop(rcx);
+    e.alu(Alu::sub, rsp, 8);
+    e.mov(rsi, rax);
+    e.alu(Alu::add, rdx, layout.cpu_field(layout.pc_page));
+    e.mov(rdi, left_reg);
+    e.alu(Alu::sub, rdi, rcx);
+    e.mov(rcx, rdi);
+    first_argument();
+    call(callees.interpret_one);
+    e.alu(Alu::add, rsp, 8);
+    e.test32(rax, rax);
+    u8* elsewhere = e.jcc(Cond::e);
+    reload();
+    e.ret();
+    e.link_here(elsewhere);
+    e.alu(Alu::add, rsp, 8);  // the return address into the code
+    e.test(rdx, rdx);
+    u8* stop = e.jcc(Cond::e);
+    e.mov(left_reg, layout.cpu_field(layout.left));
+    reload();
+    e.jmp(rdx);
+    e.link_here(stop);
+    return_to_caller();
+  }
+
+  // Calls that leave the guest's registers where they are.
+  void save() {
+    for (Reg r : caller_saved) e.push(r);
+    u8* dead = skip_unless_live();
+    store_fp();
+    e.link_here(dead);
+  }
+  void restore() {
+    u8* dead = skip_unless_live();
+    reload_fp();
+    e.link_here(dead);
+    for (int k = std::size(caller_saved) - 1; k >= 0; --k) e.pop(caller_saved[k]);
+  }
+
+  void resolve(const u8* leave_at_pc) {
+    save();
+    e.push(rax);
+    e.alu(Alu::sub, rsp, 8);
+    e.mov(rsi, rax);
+    e.mov(rdx, left_reg);
+    first_argument();
+    call(callees.resolve);
+    e.mov(rdx, rax);
+    e.alu(Alu::add, rsp, 8);
+    e.pop(rax);
+    restore();
+    e.test(rdx, rdx);
+    e.link(e.jcc(Cond::e), leave_at_pc);
+    e.alu(Alu::and_, rax, -static_cast<i32>(page_size));
+    e.mov(layout.cpu_field(layout.pc_page), rax);
+    e.jmp(rdx);
+  }
+
+  void host_delta() {
+    save();
+    e.push(rax);
+    e.mov(rsi, rcx);
+    first_argument();
+    call(callees.host_delta);
+    e.mov(rdx, rax);
+    e.pop(rax);
+    restore();
+    e.ret();
+  }
+
+  // MXCSR for frm; there is none for some, and a first write to clean state is still to be marked.
+  void load_fp() {
+    e.cmp8(layout.cpu_field(layout.fp_dirty), 0);
+    u8* clean = e.jcc(Cond::e);
+    e.push(rax);
+    e.load(rax, layout.cpu_field(layout.fcsr), Width::b1, false);
+    e.shift(Shift::shr, rax, 5);
+    Mem of_frm = layout.cpu_field(layout.mxcsr_of_frm);
+    of_frm.index = rax;
+    of_frm.scale = 2;
+    e.load(rax, of_frm, Width::b4, false);
+    e.store(layout.cpu_field(layout.mxcsr), rax, Width::b4);
+    e.test32(rax, rax);
+    e.pop(rax);
+    u8* none = e.jcc(Cond::e);
+    e.ldmxcsr(layout.cpu_field(layout.mxcsr));
+    reload_fp();
+    e.store8(layout.cpu_field(layout.fp_live), 1);
+    e.alu(Alu::cmp, rsp, 0);  // not zero
+    e.link_here(none);
+    e.link_here(clean);
+    e.ret();
+  }
+
+  Emitter& e;
+  const Layout& layout;
+  const Callees& callees;
+};
 
 }  // namespace
 
-Thunks emit_thunks(Emitter& e, const Layout& layout, InterpretOne interpret_one) {
-  Thunks t;
-  t.enter = reinterpret_cast<void (*)(Cpu&, const u8*, i64)>(const_cast<u8*>(e.here()));
-  emit_enter(e, layout);
-  t.leave_at_offset = e.here();
-  e.alu(Alu::add, rax, layout.cpu_field(layout.pc_page));
-  t.leave_at_pc = e.here();
-  emit_leave(e, layout);
-  t.interpret = e.here();
-  emit_interpret(e, layout, interpret_one);
-  return t;
+Thunks emit_thunks(Emitter& e, const Layout& layout, const Callees& callees) {
+  return ThunkEmitter{e, layout, callees}.emit();
 }
 
 }  // namespace rvvm::jit

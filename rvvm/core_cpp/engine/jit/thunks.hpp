@@ -1,24 +1,43 @@
-// Code that all translations share: the way in, the ways out, and the call of an interpreter's
-// handler.
+// Code that all units share: the ways into translated code and out of it, and from it to functions
+// of the core.
 #pragma once
 #include "engine/jit/layout.hpp"
 
 namespace rvvm::jit {
 
-// What became of an instruction that its handler has interpreted. In rax and rdx.
+// What interpret_one() says: stay in this code, or where to go on; neither means leave.
 struct Interpreted {
-  u64 plain;       // it led to the next one: the code goes on
-  const u8* code;  // else where to go on, with what budget cpu.left says; nullptr: in the run loop
+  u64 stay;
+  const u8* code;
 };
-using InterpretOne = Interpreted (*)(Cpu& cpu, const Step* step, u64 pc, i64 left);
+
+// The functions that translated code calls.
+struct Callees {
+  Interpreted (*interpret_one)(Cpu& cpu, const Step* step, u64 pc, i64 left);
+  // Code for a pc that the hart now goes to, nullptr to leave.
+  const u8* (*resolve)(Cpu& cpu, u64 pc, i64 left);
+  // From guest to host address for `size` bytes of one page, 0 when there is no way; the store's
+  // bit is that of page_request().
+  u64 (*host_delta)(Cpu& cpu, u64 address, u32 request);
+};
+constexpr u32 page_request(u32 size, bool store) { return size << 1 | store; }
 
 struct Thunks {
-  void (*enter)(Cpu& cpu, const u8* code, i64 left);
-  const u8* leave_at_offset;  // rax = offset of the pc in its page
-  const u8* leave_at_pc;      // rax = pc
-  const u8* interpret;  // rax = step, edx = offset, ecx = instructions up to and with this one
+  // Runs from here until something leaves; cpu.hart.pc and cpu.left then say where.
+  void (*enter)(Cpu& cpu, const u8* code, i64 left) = nullptr;
+  // Jumped to: with an offset in the page, or a pc, in rax.
+  const u8* leave_at_offset = nullptr;
+  const u8* leave_at_pc = nullptr;
+  const u8* resolve_pc = nullptr;
+  // Called: rax the step, rdx its offset in the page, rcx the instructions since the budget was
+  // brought up to date; returns when control goes on below.
+  const u8* interpret = nullptr;
+  // Called: rcx an address, edx a page_request(); rdx the way to the host, or 0. Keeps all else.
+  const u8* host_delta = nullptr;
+  // Called: makes floating-point registers live; ZF when that cannot be.
+  const u8* load_fp = nullptr;
 };
 
-Thunks emit_thunks(Emitter& e, const Layout& layout, InterpretOne interpret_one);
+Thunks emit_thunks(Emitter& e, const Layout& layout, const Callees& callees);
 
 }  // namespace rvvm::jit

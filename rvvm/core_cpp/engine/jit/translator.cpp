@@ -28,25 +28,30 @@ constexpr Lift lifts[] = {
 };
 Lift lift_of(Op op) { return lifts[static_cast<std::size_t>(op)]; }
 
+std::optional<PlainCsr> plain_csr(const Insn& insn, const ExtSet& extensions) {
+  const Format format = row(insn.op).format;
+  if (format != Format::Csr && format != Format::CsrI) return std::nullopt;
+  return rvvm::plain_csr(static_cast<u16>(insn.imm & 0xfff), extensions);
+}
+
 // Nothing behind these belongs to the same straight path.
-bool ends_unit(const Insn& insn) {
-  return insn.op == Op::illegal || insn.op == Op::jal || insn.op == Op::jalr ||
-         row(insn.op).is(flag::serial);
+bool ends_unit(const Insn& insn, const ExtSet& extensions) {
+  if (insn.op == Op::illegal || insn.op == Op::jal || insn.op == Op::jalr) return true;
+  return row(insn.op).is(flag::serial) && !plain_csr(insn, extensions);
 }
 bool is_branch(const Insn& insn) { return row(insn.op).format == Format::B; }
 
 }  // namespace
 
-void Translator::read(const u8* bytes, u16 offset, const ExtSet& extensions) {
-  unit_.clear();
+void Translator::read(const u8* bytes, u16 offset) {
   unsigned at = offset;
   while (at < page_size && unit_.size() < options.unit_limit) {
     u32 bits = 0;
     std::memcpy(&bits, bytes + at, std::min<u64>(4, page_size - at));
     if (at + length_of(bits) > page_size) break;  // the rest is on another page
-    unit_.push_back({decode(bits, extensions), static_cast<u16>(at)});
+    unit_.push_back({decode(bits, extensions_), static_cast<u16>(at)});
     at += length_of(bits);
-    if (ends_unit(unit_.back().insn)) break;
+    if (ends_unit(unit_.back().insn, extensions_)) break;
   }
   end_ = static_cast<u16>(at);
 }
@@ -57,12 +62,25 @@ int Translator::place_at(i64 offset) const {
 }
 
 void Translator::mark_entries() {
-  unit_.front().entry = true;
+  unit_.front().entry = unit_.front().loop = true;
   if (!options.chain) return;
-  for (const Place& p : unit_) {
+  for (unsigned k = 0; k < unit_.size(); ++k) {
+    const Place& p = unit_[k];
     if (!is_branch(p.insn) && p.insn.op != Op::jal) continue;
     const int target = place_at(p.offset + i64{p.insn.imm});
-    if (target >= 0) unit_[target].entry = true;
+    if (target < 0) continue;
+    unit_[target].entry = true;
+    unit_[target].loop |= static_cast<unsigned>(target) <= k;
+  }
+}
+
+void Translator::plan_sharing() {
+  SharingPlan plan;
+  sharing_.assign(unit_.size(), {});
+  if (!options.share) return;
+  for (unsigned k = 0; k < unit_.size(); ++k) {
+    if (unit_[k].entry) plan.start();
+    plan.add(unit_[k].insn, k, sharing_);
   }
 }
 
@@ -70,36 +88,77 @@ void Translator::spend(unsigned instructions) {
   if (instructions) e.alu(Alu::sub, left_reg, static_cast<i32>(instructions));
 }
 
-// Enough budget to the next entry, and nothing that wants attention; else the run loop decides.
+// Enough budget for the longest unit, and nothing that wants attention; else the run loop decides.
+void Translator::emit_guard(u16 offset) {
+  e.alu(Alu::cmp, left_reg, layout.cpu_field(layout.entry_budget));
+  u8* jump = e.jcc(Cond::l);
+  guards_.push_back(jump);
+  leaves_.push_back({jump, offset});
+}
+
+// Every way round a loop passes a guard: at the unit's start, and where a branch leads back to.
 void Translator::emit_entry(unsigned place) {
   spend(done_);
   done_ = 0;
+  lifter.start_path();
   Place& p = unit_[place];
   p.code = e.here();
-  e.alu(Alu::cmp, left_reg, layout.cpu_field(layout.entry_budget));
-  leaves_.push_back({e.jcc(Cond::l), p.offset});
+  if (p.loop) emit_guard(p.offset);
 }
 
-// The whole instruction by its handler: the cold stub, without a hot path before it.
-void Translator::interpret(unsigned place) { cold_.push_back({{e.jmp()}, e.here(), place, done_}); }
-
 void Translator::emit_place(unsigned place) {
-  const Place& p = unit_[place];
-  const Insn& insn = p.insn;
   ++done_;
-  const Lift lift = lift_of(insn.op);
-  if (lift) {
-    const Emitter before = e;
-    lifter.start(insn, p.offset);
-    lift(lifter, insn);
-    if (lifter.supported()) {
-      if (!lifter.misses().empty()) cold_.push_back({lifter.misses(), e.here(), place, done_});
-      return finish(lifter.flow());
-    }
-    e = before;  // what was written does not count
+  const Emitter before = e;
+  const Facts facts = lifter.facts;
+  const unsigned done = done_;
+  if (emit_lifted(place)) return;
+  e = before;  // what was written does not count
+  lifter.facts = facts;
+  done_ = done;
+  emit_interpreted(place);
+}
+
+// False where there is no lowering.
+bool Translator::emit_lifted(unsigned place) {
+  const Place& p = unit_[place];
+  const Lift lift = lift_of(p.insn.op);
+  const auto csr = plain_csr(p.insn, extensions_);
+  if (!lift && !csr) return false;
+  const int target = is_branch(p.insn) && options.chain ? place_at(p.offset + i64{p.insn.imm}) : -1;
+  const bool back = target >= 0 && static_cast<unsigned>(target) <= place;
+  if (back) {  // the branch goes there itself, once the budget is up to date
+    spend(done_);
+    done_ = 0;
   }
-  interpret(place);
-  // A handler that jumps has not come back here, unless the jump was to the next instruction.
+  lifter.start(p.insn, p.offset, sharing_[place]);
+  if (csr)
+    lifter.csr(p.insn, *csr);
+  else
+    lift(lifter, p.insn);
+  if (!lifter.supported()) return false;
+  ColdStub& cold = lifter.cold();
+  if (cold.needed()) {
+    cold.back = e.here();
+    cold.place = place;
+    cold.done = done_;
+    cold.fp_live = lifter.facts.fp_live;
+    cold_.push_back(std::move(cold));
+  }
+  finish(lifter.flow());
+  return true;
+}
+
+// The whole instruction by its handler: the cold stub, without a hot path before it. A handler that
+// jumps does not come back, unless the jump was to the next instruction.
+void Translator::emit_interpreted(unsigned place) {
+  ColdStub cold;
+  cold.misses.push_back(e.jmp());
+  cold.back = e.here();
+  cold.place = place;
+  cold.done = done_;
+  cold.fp_live = lifter.facts.fp_live;
+  cold_.push_back(std::move(cold));
+  lifter.facts.boxed &= ~(u32{1} << unit_[place].insn.rd);
 }
 
 void Translator::finish(Flow flow) {
@@ -107,14 +166,14 @@ void Translator::finish(Flow flow) {
     case Flow::Kind::next: return;
     case Flow::Kind::jump: spend(done_); return go(flow.target);
     case Flow::Kind::indirect: spend(done_); return go_elsewhere();
-    case Flow::Kind::branch: {
-      u8* not_taken = e.jcc(!flow.holds);
-      spend(done_);
-      go(flow.target);
-      e.link_here(not_taken);
-      return;
-    }
+    case Flow::Kind::branch: break;
   }
+  u8* taken = e.jcc(flow.holds);
+  const int inside = options.chain ? place_at(flow.target) : -1;
+  if (inside >= 0 && done_ == 0)
+    inner_.push_back({taken, static_cast<unsigned>(inside)});
+  else
+    sides_.push_back({taken, done_, flow.target});
 }
 
 void Translator::go(i64 offset) {
@@ -124,79 +183,134 @@ void Translator::go(i64 offset) {
     return go_elsewhere();
   }
   const int inside = options.chain ? place_at(offset) : -1;
-  if (inside >= 0)
-    inner_.push_back({e.jmp(), static_cast<unsigned>(inside)});
-  else
-    exits_.push_back({e.jmp(), static_cast<u16>(offset)});
+  if (inside >= 0) return void(inner_.push_back({e.jmp(), static_cast<unsigned>(inside)}));
+  if (options.threads) e.align_jump();  // it is changed while others run it
+  exits_.push_back({e.jmp(), static_cast<u16>(offset)});
 }
 
-// The jump cache, as Cpu::jump_at() reads it: pc in rax.
+// By the hart's ways, as Ways::add() places them: pc in rax.
 void Translator::go_elsewhere() {
-  static_assert(sizeof(JumpEntry) == 64);
-  std::vector<u8*> unknown;
-  if (options.chain) {
-    e.mov(rcx, rax);
-    e.shift(Shift::shr, rcx, 1);
-    e.mov(rdx, rax);
-    e.shift(Shift::shr, rdx, 13);
-    e.alu(Alu::xor_, rcx, rdx);
-    e.alu32(Alu::and_, rcx, Cpu::jumps - 1);
-    e.shift(Shift::shl, rcx, 6);
-    e.lea(rcx, {cpu_reg, layout.jumps, rcx, 0});
-    e.alu(Alu::cmp, rax, Mem{rcx, offsetof(JumpEntry, pc)});
-    unknown.push_back(e.jcc(Cond::ne));
-    e.mov(rdx, {rcx, offsetof(JumpEntry, generation)});
-    e.alu(Alu::cmp, rdx, layout.cpu_field(layout.generation));
-    unknown.push_back(e.jcc(Cond::ne));
-    e.mov(rdx, {rcx, offsetof(JumpEntry, code)});
-    e.test(rdx, rdx);
-    unknown.push_back(e.jcc(Cond::e));
-    e.alu(Alu::and_, rax, -static_cast<i32>(page_size));
-    e.mov(layout.cpu_field(layout.pc_page), rax);
-    e.jmp(rdx);
-  }
-  for (u8* jump : unknown) e.link_here(jump);
-  e.link(e.jmp(), thunks.leave_at_pc);
+  static_assert(sizeof(Way) == 16);
+  if (!options.chain) return e.link(e.jmp(), thunks.leave_at_pc);
+  e.mov32(rcx, rax);
+  e.alu32(Alu::and_, rcx, 2 * Ways::entries - 2);
+  e.mov(rdx, layout.cpu_field(layout.ways));
+  e.alu(Alu::cmp, rax, Mem{rdx, offsetof(Way, pc), rcx, 3});
+  e.link(e.jcc(Cond::ne), thunks.resolve_pc);
+  e.alu(Alu::and_, rax, -static_cast<i32>(page_size));
+  e.mov(layout.cpu_field(layout.pc_page), rax);
+  e.jmp(Mem{rdx, offsetof(Way, code), rcx, 3});
 }
 
-void Translator::emit_cold(PageTranslations& page) {
-  for (const ColdStub& stub : cold_) {
-    for (u8* jump : stub.jumps) e.link_here(jump);
-    e.mov_imm(rax, reinterpret_cast<u64>(&steps_[stub.place]));
-    e.mov_imm(rdx, unit_[stub.place].offset);
-    e.mov_imm(rcx, stub.done);
-    e.link(e.call(), thunks.interpret);
-    e.link(e.jmp(), stub.back);
+void Translator::leave_at(u64 offset) {
+  e.mov_imm(rax, offset);
+  e.link(e.jmp(), thunks.leave_at_offset);
+}
+
+// ---- Behind the unit
+
+void Translator::call_interpreter(const ColdStub& stub) {
+  e.mov_imm(rax, reinterpret_cast<u64>(&steps_[stub.place]));
+  e.mov_imm(rdx, unit_[stub.place].offset);
+  e.mov_imm(rcx, stub.done);
+  e.link(e.call(), thunks.interpret);
+}
+
+// Fills the TLB's entry, and goes on as if it had been there; falls through where that cannot be.
+void Translator::emit_page_miss(const PageMiss& miss) {
+  auto ask = [&](i32 disp, u32 size) {
+    e.lea(rcx, {miss.base, disp});
+    e.mov_imm(rdx, page_request(size, miss.store));
+    e.link(e.call(), thunks.host_delta);
+  };
+  auto back_if_found = [&] {
+    e.test(rdx, rdx);
+    e.link(e.jcc(Cond::ne), miss.back);
+  };
+  e.link_here(miss.jump);
+  if (miss.shared) {
+    ask(miss.low, static_cast<u32>(miss.span));
+    e.mov(layout.delta_at(miss.slot), rdx);
+    back_if_found();
   }
+  ask(miss.disp, miss.size);
+  back_if_found();
+}
+
+// What follows on the path relies on live registers: without them it is left, after this one.
+void Translator::emit_float_miss(const FloatMiss& miss, const ColdStub& stub) {
+  e.link_here(miss.jump);
+  e.link(e.call(), thunks.load_fp);
+  e.link(e.jcc(Cond::ne), miss.back);
+  call_interpreter(stub);
+  spend(stub.done);
+  leave_at(unit_[stub.place].offset + u64{unit_[stub.place].insn.length});
+}
+
+void Translator::emit_cold(const ColdStub& stub) {
+  if (stub.fp) emit_float_miss(*stub.fp, stub);
+  if (stub.page) emit_page_miss(*stub.page);
+  if (!stub.page && stub.misses.empty()) return;
+  for (u8* jump : stub.misses) e.link_here(jump);
+  call_interpreter(stub);
+  if (stub.fp_live) e.link(e.call(), thunks.load_fp);
+  e.link(e.jmp(), stub.back);
+}
+
+// Entries that only forward branches of the unit lead to are passed without a guard; from elsewhere
+// they have one.
+void Translator::emit_outer_entries() {
+  for (Place& p : unit_) {
+    if (!p.code || p.loop) continue;
+    const u8* inner = p.code;
+    p.code = e.here();
+    emit_guard(p.offset);
+    e.link(e.jmp(), inner);
+  }
+}
+
+void Translator::emit_behind(PageTranslations& page) {
+  for (const Side& side : sides_) {
+    e.link_here(side.jump);
+    spend(side.done);
+    go(side.offset);
+  }
+  for (const Inner& jump : inner_) e.link(jump.jump, unit_[jump.place].code);
+  for (const ColdStub& stub : cold_) emit_cold(stub);
+  emit_outer_entries();
   for (const Exit& leave : leaves_) {
     e.link_here(leave.jump);
-    e.mov_imm(rax, leave.offset);
-    e.link(e.jmp(), thunks.leave_at_offset);
+    leave_at(leave.offset);
   }
   for (const Exit& exit : exits_) {
-    const auto known = page.entries.find(exit.offset);
-    if (options.chain && known != page.entries.end()) {
-      e.link(exit.jump, known->second);
+    const u8* known = options.chain ? page.entry(exit.offset) : nullptr;
+    if (known) {
+      e.link(exit.jump, known);
       continue;
     }
     if (options.chain) page.waiting.emplace(exit.offset, exit.jump);
     e.link_here(exit.jump);
-    e.mov_imm(rax, exit.offset);
-    e.link(e.jmp(), thunks.leave_at_offset);
+    leave_at(exit.offset);
   }
 }
 
-const u8* Translator::translate(const u8* bytes, u16 offset, const ExtSet& extensions,
-                                PageTranslations& page) {
-  lifter.forbid(extensions.has(Ext::Zca) ? 0 : 2);
-  read(bytes, offset, extensions);
+// New entries, for the jumps that wait for them too.
+void Translator::publish(PageTranslations& page) {
+  page.guards.insert(page.guards.end(), guards_.begin(), guards_.end());
+  for (const Place& p : unit_) {
+    if (!p.code || page.entry(p.offset)) continue;
+    entries_.push_back({p.offset, p.code});
+    auto [first, behind] = page.waiting.equal_range(p.offset);
+    for (auto it = first; it != behind; ++it) e.link(it->second, p.code);
+    page.waiting.erase(first, behind);
+  }
+}
+
+const u8* Translator::translate(const u8* bytes, u16 offset, PageTranslations& page) {
+  lifter.forbid(extensions_.has(Ext::Zca) ? 0 : 2);
+  read(bytes, offset);
   mark_entries();
-  cold_.clear();
-  exits_.clear();
-  leaves_.clear();
-  inner_.clear();
-  entries_.clear();
-  done_ = 0;
+  plan_sharing();
   page.steps.push_back(std::make_unique<Step[]>(unit_.size()));
   Step* steps = page.steps.back().get();
   steps_ = steps;
@@ -210,15 +324,8 @@ const u8* Translator::translate(const u8* bytes, u16 offset, const ExtSet& exten
     spend(done_);
     go(end_);
   }
-  for (const Inner& jump : inner_) e.link(jump.jump, unit_[jump.place].code);
-  emit_cold(page);
-  for (const Place& p : unit_) {
-    if (!p.code || page.entries.contains(p.offset)) continue;
-    entries_.push_back({p.offset, p.code});
-    auto [first, behind] = page.waiting.equal_range(p.offset);
-    for (auto it = first; it != behind; ++it) e.link(it->second, p.code);
-    page.waiting.erase(first, behind);
-  }
+  emit_behind(page);
+  publish(page);
   return unit_.front().code;
 }
 

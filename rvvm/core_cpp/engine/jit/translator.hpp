@@ -8,6 +8,8 @@ namespace rvvm::jit {
 
 struct Options {
   bool chain = true;         // jumps go straight to translated code
+  bool share = true;         // accesses near each other share a check of the TLB
+  bool threads = false;      // other harts run at the same time
   unsigned unit_limit = 64;  // instructions
   unsigned hot = 12;         // the time a block comes up at which it is translated
 };
@@ -15,12 +17,16 @@ struct Options {
 class Translator {
  public:
   Translator(Emitter& e, const Layout& layout, const HostFeatures& host, const Thunks& thunks,
-             const Options& options)
-      : e{e}, layout{layout}, thunks{thunks}, options{options}, lifter{e, layout, host} {}
+             const Options& options, const ExtSet& extensions)
+      : e{e},
+        layout{layout},
+        thunks{thunks},
+        options{options},
+        extensions_{extensions},
+        lifter{e, layout, host, options.threads} {}
 
   // The unit at `offset` of the page at `bytes`; jumps that wait for code go to `page`.
-  const u8* translate(const u8* bytes, u16 offset, const ExtSet& extensions,
-                      PageTranslations& page);
+  const u8* translate(const u8* bytes, u16 offset, PageTranslations& page);
   struct Entry {
     u16 offset;
     const u8* code;
@@ -33,14 +39,9 @@ class Translator {
   struct Place {  // an instruction of the unit
     Insn insn;
     u16 offset;
-    bool entry = false;  // control comes here from elsewhere than above
+    bool entry = false;  // control comes here from elsewhere than above,
+    bool loop = false;   // from below: budget and attention are looked at here
     const u8* code = nullptr;
-  };
-  struct ColdStub {
-    std::vector<u8*> jumps;  // here
-    const u8* back;
-    unsigned place;
-    unsigned done;  // instructions since the budget was last brought up to date
   };
   struct Exit {
     u8* jump;  // linked to a way out at first
@@ -50,31 +51,51 @@ class Translator {
     u8* jump;
     unsigned place;
   };
+  struct Side {  // a branch that is taken
+    u8* jump;
+    unsigned done;
+    i64 offset;
+  };
 
-  void read(const u8* bytes, u16 offset, const ExtSet& extensions);
+  void read(const u8* bytes, u16 offset);
   void mark_entries();
+  void plan_sharing();
   int place_at(i64 offset) const;
+  void emit_guard(u16 offset);
   void emit_entry(unsigned place);
   void emit_place(unsigned place);
-  void interpret(unsigned place);
+  bool emit_lifted(unsigned place);
+  void emit_interpreted(unsigned place);
+  void finish(Flow flow);
   void go(i64 offset);  // the budget is up to date
   void go_elsewhere();  // to the pc in rax
-  void finish(Flow flow);
   void spend(unsigned instructions);
-  void emit_cold(PageTranslations& page);
+
+  void emit_behind(PageTranslations& page);
+  void emit_cold(const ColdStub& stub);
+  void emit_page_miss(const PageMiss& miss);
+  void emit_float_miss(const FloatMiss& miss, const ColdStub& stub);
+  void call_interpreter(const ColdStub& stub);
+  void leave_at(u64 offset);
+  void emit_outer_entries();
+  void publish(PageTranslations& page);
 
   Emitter& e;
   const Layout& layout;
   const Thunks& thunks;
   const Options& options;
+  const ExtSet& extensions_;
   Lifter lifter;
 
   std::vector<Place> unit_;
+  std::vector<Sharing> sharing_;
   u16 end_ = 0;  // offset behind the last instruction; may be page_size
   unsigned done_ = 0;
   std::vector<ColdStub> cold_;
+  std::vector<Side> sides_;
   std::vector<Exit> exits_, leaves_;
   std::vector<Inner> inner_;
+  std::vector<u8*> guards_;
   std::vector<Entry> entries_;
   const Step* steps_ = nullptr;
 };

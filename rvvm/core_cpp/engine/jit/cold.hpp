@@ -1,0 +1,43 @@
+// What one instruction of translated code needs besides its usual case: code that is emitted behind
+// the unit, and seldom runs.
+#pragma once
+#include <optional>
+#include <vector>
+
+#include "engine/jit/layout.hpp"
+
+namespace rvvm::jit {
+
+// A memory access whose page was not found in the TLB's entry, or has no shared way.
+struct PageMiss {
+  u8* jump;        // here
+  const u8* back;  // with the way from guest to host address in rdx
+  Reg base;
+  i32 disp;
+  u8 size;
+  bool store;
+  // Of a shared check: the bytes it covers, and where the way is kept.
+  bool shared = false;
+  i32 low = 0, span = 0;
+  u8 slot = 0;
+};
+
+// The first floating-point instruction of a path, with the registers not in the host's.
+struct FloatMiss {
+  u8* jump;
+  const u8* back;
+};
+
+struct ColdStub {
+  std::vector<u8*> misses;  // jumps here: the interpreter does the instruction
+  std::optional<PageMiss> page;
+  std::optional<FloatMiss> fp;
+  const u8* back = nullptr;  // behind the instruction
+  unsigned place = 0;
+  unsigned done = 0;     // instructions since the budget was last brought up to date
+  bool fp_live = false;  // behind the instruction
+
+  bool needed() const { return !misses.empty() || page || fp; }
+};
+
+}  // namespace rvvm::jit

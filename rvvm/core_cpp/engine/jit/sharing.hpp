@@ -1,0 +1,45 @@
+// Which memory accesses of a straight path can share one check of the TLB: those through the same
+// base register, near each other. The first looks the page up and keeps the way to host memory.
+#pragma once
+#include <span>
+
+#include "isa/decode.hpp"
+
+namespace rvvm::jit {
+
+struct Sharing {
+  enum class Role : u8 { alone, first, next } role = Role::alone;
+  u8 slot = 0;            // where the way is kept
+  i32 low = 0, span = 0;  // of the first: the bytes that all of them reach, from its base register
+};
+
+// An access to memory at x[rs1] + imm.
+struct BasedAccess {
+  bool store;
+  u8 size;
+};
+bool based_access(const Insn& insn, BasedAccess& access);
+
+// Plans the accesses of a straight path, in order.
+class SharingPlan {
+ public:
+  void start();  // of a path
+  // The next instruction, numbered by the caller; results are complete once all are added.
+  void add(const Insn& insn, unsigned number, std::span<Sharing> results);
+
+ private:
+  static constexpr i32 reach = 256;  // further apart, pages often differ
+  struct Group {
+    unsigned first = 0;
+    i32 low = 0, high = 0;  // from the base register at the first
+    i32 moved = 0;          // what has been added to the base register since
+    bool open = false;
+  };
+  void access(const Insn& insn, BasedAccess a, unsigned number, std::span<Sharing> results);
+  void written(unsigned rd, const Insn& insn);
+
+  Group groups_[32][2];  // by base register, and loads or stores
+  unsigned slots_ = 0;
+};
+
+}  // namespace rvvm::jit
