@@ -25,18 +25,33 @@ void Cpu::take_pins() {
   hart.stale |= stale_interrupts | stale_timers;
 }
 
+Ways& Cpu::ways_of(Context& context) {
+  if (context.code != Context::Code::shared) {
+    Ways& own = own_ways_[context.index];
+    own.keep_for(0, context.mapping);
+    return own;
+  }
+  const u32 world = mmu.tlb.world(context);
+  Ways& shared = shared_ways_[world % shared_ways_.size()];
+  shared.keep_for(world, mmu.tlb.globals_mapping());
+  return shared;
+}
+
 // The code cached for the context that mmu.exec now is.
 void Cpu::take_context() {
   generation = mmu.exec->generation;
-  Ways& current = all_ways_[mmu.exec->index];
-  current.keep_for(mmu.exec->mapping);
-  ways = current.data();
+  ways = ways_of(*mmu.exec).data();
 }
 
-void Cpu::add_way(u64 pc, const u8* code) { all_ways_[mmu.exec->index].add(pc, code); }
+void Cpu::add_way(u64 pc, const u8* code) {
+  Context& context = *mmu.exec;
+  if (context.code == Context::Code::shared && !context.fetch.global(pc)) return;
+  ways_of(context).add(pc, code);
+}
 
 void Cpu::forget_ways() {
-  for (Ways& ways : all_ways_) ways.clear();
+  for (Ways& own : own_ways_) own.clear();
+  for (Ways& shared : shared_ways_) shared.clear();
 }
 
 void Cpu::settle() {

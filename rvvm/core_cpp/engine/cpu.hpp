@@ -95,7 +95,9 @@ struct Cpu {
 
  private:
   void take_context();
-  std::vector<Ways> all_ways_{Tlb::contexts};
+  Ways& ways_of(Context& context);
+  std::vector<Ways> own_ways_{Tlb::contexts};
+  std::array<Ways, 4> shared_ways_;  // by the number of the world
 };
 
 }  // namespace rvvm

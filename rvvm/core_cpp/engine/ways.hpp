@@ -1,5 +1,6 @@
-// Ways from a virtual pc to translated code: one table for each translation context of a hart, so
-// that a change of context is a pointer store. Translated code reads it at every indirect jump.
+// Ways from a virtual pc to translated code: a table for each translation context of a hart, so
+// that a change of context is a pointer store; kernels' contexts share one for what all address
+// spaces map. Translated code reads it at every indirect jump.
 #pragma once
 #include <bit>
 #include <memory>
@@ -25,10 +26,11 @@ class Ways {
     used_ |= u64{1} << index / part;
     ways_[index] = {pc, code};
   }
-  // Empty, unless it is of this mapping of addresses already.
-  void keep_for(u64 mapping) {
-    if (mapping_ == mapping) return;
+  // Empty, unless it is of this world and this mapping of addresses in it already.
+  void keep_for(u32 world, u64 mapping) {
+    if (mapping_ == mapping && world_ == world) return;
     clear();
+    world_ = world;
     mapping_ = mapping;
   }
   void clear() {
@@ -40,6 +42,7 @@ class Ways {
   static constexpr std::size_t part = entries / 64;
   std::unique_ptr<Way[]> ways_ = std::make_unique<Way[]>(entries);
   u64 used_ = 0;  // parts that are not empty
+  u32 world_ = 0;
   u64 mapping_ = 0;
 };
 

@@ -13,11 +13,13 @@ void Context::note_large(u64 address, u64 span) {
 void Context::fill_fetch(u64 address, const Translation& t) {
   const u64 page = address / page_size;
   code_pages_[page / 64 % 64] |= u64{1} << (page % 64);
-  fetch.put(address, t.physical.value);
+  fetch.put(address, t.physical.value, t.global);
+  if (code == Code::unknown) code = t.global ? Code::shared : Code::own;
   note_span(address, t.span);
 }
 
 void Context::clear() {
+  code = Code::unknown;
   data.clear();
   fetch.clear();
   code_pages_.fill(0);
@@ -129,6 +131,7 @@ void Tlb::count(const FenceScope& scope) {
 
 void Tlb::fence(const FenceScope& scope) {
   count(scope);
+  if (scope.any_asid || scope.guest_physical) globals_mapping_ = ++generation_;
   for (Context& c : contexts_) {
     if (c.key.virt() != scope.virt) continue;
     if (scope.virt && !scope.any_vmid && c.key.vmid() != scope.vmid) continue;
@@ -160,6 +163,7 @@ bool Tlb::fence(Context& c, const FenceScope& scope) {
 }
 
 void Tlb::clear() {
+  globals_mapping_ = ++generation_;
   for (Context& c : contexts_) {
     c.clear();
     c.space = c.guest_space = c.world = 0;

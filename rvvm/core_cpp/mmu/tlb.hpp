@@ -29,8 +29,13 @@ class FetchTable {
     const Entry& e = entries_[address / page_size % size];
     return e.tag == tag_of(address) ? e.physical : TlbEntry::never;
   }
-  void put(u64 address, u64 physical) {
-    entries_[address / page_size % size] = {tag_of(address), physical & ~page_mask};
+  void put(u64 address, u64 physical, bool global) {
+    entries_[address / page_size % size] = {tag_of(address), physical & ~page_mask, global};
+  }
+  // Whether it is known, and in all address spaces.
+  bool global(u64 address) const {
+    const Entry& e = entries_[address / page_size % size];
+    return e.tag == tag_of(address) && e.global;
   }
   void forget(u64 address) {
     if (find(address) != TlbEntry::never) entries_[address / page_size % size] = {};
@@ -45,6 +50,7 @@ class FetchTable {
   struct Entry {
     u64 tag = TlbEntry::never;
     u64 physical = 0;
+    bool global = false;
   };
   u64 tag_of(u64 address) const { return (address & ~page_mask) | age_; }
 
@@ -61,6 +67,8 @@ struct Context {
   u64 generation = 0;  // of the code reached through it; never used twice on a hart
   u64 mapping = 0;     // the same, of where addresses of code lead, whatever is there
   u8 index = 0;        // its number
+  // Its code is mapped for all address spaces, as far as the first fetch tells.
+  enum class Code : u8 { unknown, own, shared } code = Code::unknown;
   u64 used = 0;
   u64 roots = 0;  // what Mmu::refresh has numbered the rest of the key when it was last selected
   u32 space = 0, guest_space = 0;             // in the TableCache, of both stages; 0 is none
@@ -106,6 +114,9 @@ class Tlb {
   void fence(const FenceScope& scope);
   void clear();
   void renew_generations();  // all cached ways to code are void
+  // The world of a context, whose global mappings it shares, as a number; and of their changes.
+  u32 world(Context& context) { return context.world ? context.world : world_of(context); }
+  u64 globals_mapping() const { return globals_mapping_; }
   void forget_writable(const u8* host_page);
 
   // What walks in a context have found, and may begin with.
@@ -130,7 +141,6 @@ class Tlb {
   u32 space_of(Context& context);
   u32 guest_space_of(Context& context);
   u32 world_of(Context& context);
-  u32 world(Context& context) { return context.world ? context.world : world_of(context); }
   u32 next_space();
 
   TablePool pool_;
@@ -138,7 +148,7 @@ class Tlb {
   std::array<Context*, 16> recent_;  // by the key's hash: asked before all are
   TableCache tables_;
   GlobalCache globals_;
-  u64 clock_ = 0, generation_ = 0;
+  u64 clock_ = 0, generation_ = 0, globals_mapping_ = 0;
   u32 spaces_ = 0, worlds_ = 0;  // the last ones given
 };
 

@@ -71,6 +71,10 @@ Interpreted interpret_one(Cpu& cpu, const Step* step, u64 pc, i64 left) {
   return {plain, plain ? nullptr : next_code(cpu)};
 }
 
+QuickCsr access_csr(Cpu& cpu, const Step* step, u64 operand, i64 left) {
+  return quick_csr(cpu, step->insn, operand, left);
+}
+
 }  // namespace
 
 Jit::Jit(const Options& options, std::size_t size)
@@ -80,7 +84,7 @@ Jit::Jit(const Options& options, std::size_t size)
 
 void Jit::prepare(const Cpu& cpu) {
   layout_ = Layout::of(cpu, host_);
-  thunks_ = emit_thunks(emitter_, layout_, {interpret_one, resolve, host_delta});
+  thunks_ = emit_thunks(emitter_, layout_, {interpret_one, resolve, host_delta, access_csr});
   first_ = emitter_.at();
   prepared_ = true;
 }

@@ -43,10 +43,14 @@ constexpr bool pinned(unsigned guest, Reg& host) {
 struct Layout {
   i32 x, f, pc, csrs, csr_reach, csr_bank, fcsr, entry_budget, fp_dirty, ways, left;
   i32 tlb_entries, tlb_mask;
+  i32 reserved, reserved_width, reserved_address, reserved_value;
   i32 pc_page, deltas, fp_live, mxcsr, clean_mxcsr, mxcsr_of_frm, fflags_of_mxcsr, box, sign,
       magnitude;
 
   std::span<const Pin<Xmm>> fp_pins;
+  // From a host address to the physical one, where there is but one RAM.
+  bool one_ram;
+  u64 ram_to_physical;
 
   static Layout of(const Cpu& cpu, const HostFeatures& host) {
     auto at = [&](const auto& member) {
@@ -55,6 +59,7 @@ struct Layout {
              cpu_bias;
     };
     const TranslatedState& t = cpu.translated;
+    const Ram& ram = *cpu.mmu.bus.rams().front();
     return {.x = at(cpu.hart.x),
             .f = at(cpu.hart.f),
             .pc = at(cpu.hart.pc),
@@ -68,6 +73,10 @@ struct Layout {
             .left = at(cpu.left),
             .tlb_entries = at(cpu.mmu.table.entries),
             .tlb_mask = at(cpu.mmu.table.index_mask),
+            .reserved = at(cpu.hart.reservation.valid),
+            .reserved_width = at(cpu.hart.reservation.width),
+            .reserved_address = at(cpu.hart.reservation.address),
+            .reserved_value = at(cpu.hart.reservation.value),
             .pc_page = at(t.pc_page),
             .deltas = at(t.deltas),
             .fp_live = at(t.fp_live),
@@ -79,7 +88,9 @@ struct Layout {
             .sign = at(t.sign),
             .magnitude = at(t.magnitude),
             .fp_pins = std::span{jit::fp_pins}.first(host.avx512 ? std::size(jit::fp_pins)
-                                                                 : fp_pins_without_avx512)};
+                                                                 : fp_pins_without_avx512),
+            .one_ram = cpu.mmu.bus.rams().size() == 1,
+            .ram_to_physical = ram.base() - reinterpret_cast<u64>(ram.host())};
   }
 
   bool pinned(unsigned guest, Xmm& where) const {

@@ -62,4 +62,18 @@ void Lifter::csr(const Insn& i, const PlainCsr& csr) {
   put_integer(i.rd, rax);
 }
 
+void Lifter::csr(const Insn& i, const Step* step, unsigned done, const u8* quick_csr) {
+  if (instruction_of(i.op).immediate)
+    e.mov_imm(rdx, i.rs1);
+  else
+    e.mov(rdx, integer_in(i.rs1, rdx));
+  e.mov_imm(rax, reinterpret_cast<u64>(step));
+  e.mov_imm(rcx, done);
+  e.link(e.call(), quick_csr);
+  e.test32(rax, rax);
+  miss_if(Cond::e);
+  put_integer(i.rd, rdx);
+  facts = {};
+}
+
 }  // namespace rvvm::jit

@@ -136,16 +136,62 @@ bool Lifter::operand(U address, Width width, bool store, Mem& where) {
   return true;
 }
 
-bool Lifter::atomic_operand(U address, Width width) {
+bool Lifter::atomic_operand(U address, Width width, bool store) {
   Reg base;
   i32 disp;
   Mem where{};
   if (!based(address, base, disp) || disp) return false;
   e.test8(base, static_cast<u8>((1 << static_cast<u8>(width)) - 1));
   miss_if(Cond::ne);
-  if (!operand(address, width, true, where)) return false;
+  if (!operand(address, width, store, where)) return false;
   e.lea(rdx, where);
   return true;
+}
+
+void Lifter::physical_operand() {
+  e.mov_imm(rcx, layout.ram_to_physical);
+  e.alu(Alu::add, rcx, rdx);
+}
+
+void Lifter::load_reserved(unsigned rd, U address, Width width) {
+  if (!layout.one_ram || !atomic_operand(address, width, false)) return void(supported_ = false);
+  e.load(rax, {rdx}, width, true);
+  physical_operand();
+  e.mov(layout.cpu_field(layout.reserved_address), rcx);
+  e.mov(layout.cpu_field(layout.reserved_value), rax);
+  e.store8(layout.cpu_field(layout.reserved_width), static_cast<u8>(1 << static_cast<u8>(width)));
+  e.store8(layout.cpu_field(layout.reserved), 1);
+  put_integer(rd, rax);
+}
+
+void Lifter::store_conditional(unsigned rd, U address, U value, Width width) {
+  if (!layout.one_ram || !atomic_operand(address, width, true)) return void(supported_ = false);
+  physical_operand();
+  e.load(rax, layout.cpu_field(layout.reserved), Width::b1, false);
+  e.store8(layout.cpu_field(layout.reserved), 0);
+  e.test32(rax, rax);
+  u8* none = e.jcc(Cond::e);
+  e.alu(Alu::cmp, rcx, layout.cpu_field(layout.reserved_address));
+  u8* elsewhere = e.jcc(Cond::ne);
+  e.cmp8(layout.cpu_field(layout.reserved_width), static_cast<u8>(1 << static_cast<u8>(width)));
+  u8* other_width = e.jcc(Cond::ne);
+  Reg s;
+  supported_ &= expression.anywhere(arena_, value.id(arena_), rcx, 0, s);
+  u8* changed = nullptr;
+  if (threads_) {
+    e.mov(rax, layout.cpu_field(layout.reserved_value));
+    e.lock_cmpxchg({rdx}, s, width == Width::b8);
+    changed = e.jcc(Cond::ne);
+  } else {
+    e.store({rdx}, s, width);
+  }
+  e.mov_imm(rax, 0);
+  u8* done = e.jmp();
+  for (u8* failed : {none, elsewhere, other_width, changed})
+    if (failed) e.link_here(failed);
+  e.mov_imm(rax, 1);
+  e.link_here(done);
+  put_integer(rd, rax);
 }
 
 void Lifter::load_any(unsigned rd, U address, Width width, bool sign) {

@@ -73,7 +73,7 @@ class Lifter {
   template <class T, class Combine> void amo(unsigned rd, U address, Combine combine) {
     constexpr Width width = width_of<T>();
     if (threads_ && width < Width::b4) return void(supported_ = false);
-    supported_ &= atomic_operand(address, width);
+    supported_ &= atomic_operand(address, width, true);
     e.load(rax, {rdx}, width, true);
     const u8* again = e.here();
     if (threads_ && width == Width::b4) e.extend(rax, rax, width, true);
@@ -89,6 +89,12 @@ class Lifter {
     put_integer(rd, rax);
   }
 
+  // "Load-Reserved/Store-Conditional Instructions", as InterpreterModel has them.
+  template <class T> void lr(unsigned rd, U address) { load_reserved(rd, address, width_of<T>()); }
+  template <class T> void sc(unsigned rd, U address, U value) {
+    store_conditional(rd, address, value, width_of<T>());
+  }
+
   // "Memory Ordering Instructions": the host orders all but a load behind an earlier store.
   void fence(bool store_before_load) {
     if (threads_ && store_before_load) e.mfence();
@@ -96,6 +102,8 @@ class Lifter {
 
   // An access to a CSR that only stores; the operand is x[rs1], or rs1 itself.
   void csr(const Insn& i, const PlainCsr& csr);
+  // To any CSR, by a call.
+  void csr(const Insn& i, const Step* step, unsigned done, const u8* quick_csr);
 
   // ---- Floating point
   template <class Tag> void fp(const Insn& i) { supported_ &= Lower<Tag>::emit(*this, i); }
@@ -138,7 +146,10 @@ class Lifter {
   void check_page(Reg base, i32 low, i32 span, bool store);
   // Where the operand is in the host; the base register's copy may be in rax.
   bool operand(U address, Width width, bool store, Mem& where);
-  bool atomic_operand(U address, Width width);  // rdx = host address
+  bool atomic_operand(U address, Width width, bool store);  // rdx = host address
+  void physical_operand();                                  // rcx = its physical address
+  void load_reserved(unsigned rd, U address, Width width);
+  void store_conditional(unsigned rd, U address, U value, Width width);
   void load_any(unsigned rd, U address, Width width, bool sign);
   void load_float(unsigned rd, U address, Width width);
   void store_any(U address, U value, Width width);

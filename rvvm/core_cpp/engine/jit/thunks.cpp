@@ -27,6 +27,8 @@ class ThunkEmitter {
     interpret();
     t.host_delta = e.here();
     host_delta();
+    t.quick_csr = e.here();
+    quick_csr();
     t.load_fp = e.here();
     load_fp();
     return t;
@@ -167,6 +169,23 @@ class ThunkEmitter {
     e.mov(rdx, rax);
     e.pop(rax);
     restore();
+    e.ret();
+  }
+
+  void quick_csr() {
+    e.push(rcx);
+    retire_fp();
+    e.pop(rcx);
+    for (Reg r : caller_saved) e.push(r);
+    e.alu(Alu::sub, rsp, 8);
+    e.mov(rsi, rax);
+    e.mov(rdi, left_reg);
+    e.alu(Alu::sub, rdi, rcx);
+    e.mov(rcx, rdi);
+    first_argument();
+    call(callees.quick_csr);
+    e.alu(Alu::add, rsp, 8);
+    for (int k = std::size(caller_saved) - 1; k >= 0; --k) e.pop(caller_saved[k]);
     e.ret();
   }
 

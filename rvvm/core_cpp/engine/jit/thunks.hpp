@@ -2,6 +2,7 @@
 // of the core.
 #pragma once
 #include "engine/jit/layout.hpp"
+#include "engine/quick_csr.hpp"
 
 namespace rvvm::jit {
 
@@ -19,6 +20,8 @@ struct Callees {
   // From guest to host address for `size` bytes of one page, 0 when there is no way; the store's
   // bit is that of page_request().
   u64 (*host_delta)(Cpu& cpu, u64 address, u32 request);
+  // A CSR instruction with this operand; `left` is the budget behind it.
+  QuickCsr (*quick_csr)(Cpu& cpu, const Step* step, u64 operand, i64 left);
 };
 constexpr u32 page_request(u32 size, bool store) { return size << 1 | store; }
 
@@ -34,6 +37,9 @@ struct Thunks {
   const u8* interpret = nullptr;
   // Called: rcx an address, edx a page_request(); rdx the way to the host, or 0. Keeps all else.
   const u8* host_delta = nullptr;
+  // Called: rax the step, rdx the operand, rcx as above; rax whether it is done, rdx what the CSR
+  // was. Floating-point registers are in memory afterwards.
+  const u8* quick_csr = nullptr;
   // Called: makes floating-point registers live; ZF when that cannot be.
   const u8* load_fp = nullptr;
 };

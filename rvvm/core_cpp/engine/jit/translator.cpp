@@ -15,7 +15,8 @@ using Lift = void (*)(Lifter&, const Insn&);
 // Rows that are lifted; the others go to their handler.
 template <Op O> void lift(Lifter& m, const Insn& insn) { Body<O>::run(m, insn); }
 template <Op O> constexpr Lift lift_of() {
-  if constexpr (row(O).is(flag::native))
+  constexpr bool reserves = O == Op::lr_w || O == Op::lr_d || O == Op::sc_w || O == Op::sc_d;
+  if constexpr (row(O).is(flag::native) || reserves)
     return lift<O>;
   else
     return nullptr;
@@ -28,16 +29,19 @@ constexpr Lift lifts[] = {
 };
 Lift lift_of(Op op) { return lifts[static_cast<std::size_t>(op)]; }
 
-std::optional<PlainCsr> plain_csr(const Insn& insn, const ExtSet& extensions) {
+bool is_csr(const Insn& insn) {
   const Format format = row(insn.op).format;
-  if (format != Format::Csr && format != Format::CsrI) return std::nullopt;
+  return format == Format::Csr || format == Format::CsrI;
+}
+std::optional<PlainCsr> plain_csr(const Insn& insn, const ExtSet& extensions) {
+  if (!is_csr(insn)) return std::nullopt;
   return rvvm::plain_csr(static_cast<u16>(insn.imm & 0xfff), extensions);
 }
 
 // Nothing behind these belongs to the same straight path.
-bool ends_unit(const Insn& insn, const ExtSet& extensions) {
+bool ends_unit(const Insn& insn) {
   if (insn.op == Op::illegal || insn.op == Op::jal || insn.op == Op::jalr) return true;
-  return row(insn.op).is(flag::serial) && !plain_csr(insn, extensions);
+  return row(insn.op).is(flag::serial) && !is_csr(insn);
 }
 bool is_branch(const Insn& insn) { return row(insn.op).format == Format::B; }
 
@@ -51,7 +55,7 @@ void Translator::read(const u8* bytes, u16 offset) {
     if (at + length_of(bits) > page_size) break;  // the rest is on another page
     unit_.push_back({decode(bits, extensions_), static_cast<u16>(at)});
     at += length_of(bits);
-    if (ends_unit(unit_.back().insn, extensions_)) break;
+    if (ends_unit(unit_.back().insn)) break;
   }
   end_ = static_cast<u16>(at);
 }
@@ -81,6 +85,7 @@ void Translator::plan_sharing() {
   for (unsigned k = 0; k < unit_.size(); ++k) {
     if (unit_[k].entry) plan.start();
     plan.add(unit_[k].insn, k, sharing_);
+    if (is_csr(unit_[k].insn)) plan.start();  // it may change the table that is looked in
   }
 }
 
@@ -122,8 +127,7 @@ void Translator::emit_place(unsigned place) {
 bool Translator::emit_lifted(unsigned place) {
   const Place& p = unit_[place];
   const Lift lift = lift_of(p.insn.op);
-  const auto csr = plain_csr(p.insn, extensions_);
-  if (!lift && !csr) return false;
+  if (!lift && !is_csr(p.insn)) return false;
   const int target = is_branch(p.insn) && options.chain ? place_at(p.offset + i64{p.insn.imm}) : -1;
   const bool back = target >= 0 && static_cast<unsigned>(target) <= place;
   if (back) {  // the branch goes there itself, once the budget is up to date
@@ -131,10 +135,12 @@ bool Translator::emit_lifted(unsigned place) {
     done_ = 0;
   }
   lifter.start(p.insn, p.offset, sharing_[place]);
-  if (csr)
+  if (lift)
+    lift(lifter, p.insn);
+  else if (const auto csr = plain_csr(p.insn, extensions_))
     lifter.csr(p.insn, *csr);
   else
-    lift(lifter, p.insn);
+    lifter.csr(p.insn, &steps_[place], done_, thunks.quick_csr);
   if (!lifter.supported()) return false;
   ColdStub& cold = lifter.cold();
   if (cold.needed()) {
@@ -159,6 +165,7 @@ void Translator::emit_interpreted(unsigned place) {
   cold.fp_live = lifter.facts.fp_live;
   cold_.push_back(std::move(cold));
   lifter.facts.boxed &= ~(u32{1} << unit_[place].insn.rd);
+  if (is_csr(unit_[place].insn)) lifter.start_path();
 }
 
 void Translator::finish(Flow flow) {
