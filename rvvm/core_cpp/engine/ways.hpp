@@ -18,13 +18,16 @@ struct Way {
 
 class Ways {
  public:
-  static constexpr std::size_t entries = 4096;
+  static constexpr std::size_t entries = 16384;  // 256 KB
 
-  Way* data() { return ways_.get(); }
+  Way* data() {
+    if (!ways_) ways_ = std::make_unique<Way[]>(entries);
+    return ways_.get();
+  }
   void add(u64 pc, const u8* code) {
     const std::size_t index = pc / 2 % entries;
     used_ |= u64{1} << index / part;
-    ways_[index] = {pc, code};
+    data()[index] = {pc, code};
   }
   // Empty, unless it is of this world and this mapping of addresses in it already.
   void keep_for(u32 world, u64 mapping) {
@@ -40,7 +43,7 @@ class Ways {
 
  private:
   static constexpr std::size_t part = entries / 64;
-  std::unique_ptr<Way[]> ways_ = std::make_unique<Way[]>(entries);
+  std::unique_ptr<Way[]> ways_;  // made when it is first wanted
   u64 used_ = 0;  // parts that are not empty
   u32 world_ = 0;
   u64 mapping_ = 0;

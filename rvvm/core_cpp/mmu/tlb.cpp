@@ -13,8 +13,9 @@ void Context::note_large(u64 address, u64 span) {
 void Context::fill_fetch(u64 address, const Translation& t) {
   const u64 page = address / page_size;
   code_pages_[page / 64 % 64] |= u64{1} << (page % 64);
-  fetch.put(address, t.physical.value, t.global);
-  if (code == Code::unknown) code = t.global ? Code::shared : Code::own;
+  const bool shared = t.global && GlobalCache::covers(address);
+  fetch.put(address, t.physical.value, shared);
+  if (code == Code::unknown) code = shared ? Code::shared : Code::own;
   note_span(address, t.span);
 }
 
@@ -131,7 +132,9 @@ void Tlb::count(const FenceScope& scope) {
 
 void Tlb::fence(const FenceScope& scope) {
   count(scope);
-  if (scope.any_asid || scope.guest_physical) globals_mapping_ = ++generation_;
+  const bool of_globals =
+      scope.any_asid && (scope.any_address || GlobalCache::covers(scope.address));
+  if (of_globals || scope.guest_physical) globals_mapping_ = ++generation_;
   for (Context& c : contexts_) {
     if (c.key.virt() != scope.virt) continue;
     if (scope.virt && !scope.any_vmid && c.key.vmid() != scope.vmid) continue;
