@@ -136,7 +136,7 @@ class Board:
         fitting = [card for card in self._cards if card.fits(bus, node.name, node.path)][:room]
         for card in fitting:
             self._cards.remove(card)
-            card.function.attach(self.ram, partial(self._report, node.path))
+            card.function.attach(self.ram, partial(self._report, node.path), self.lock)
         return [card.function for card in fitting]
 
     def _report(self, path: str, problem: str) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import random
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rvvm.py import net
 from rvvm.py.disk import open_disk
 from rvvm.py.errors import UserError
 from rvvm.py.host import Card
@@ -17,6 +19,7 @@ FilePath = str | os.PathLike[str]
 BUSES = ("pci", "mmio")
 _SWITCH = {"on": True, "off": False}
 _MAX_QUEUES = 64
+_REPEATED = ("hostfwd",)
 _FIXED_SEED = 1
 
 
@@ -33,9 +36,9 @@ def parse_words(option: str, text: str, first: str, known: Sequence[str]) -> dic
             name, value = first, name
         if name not in (first, *known):
             raise UserError(f"{option} {text}: {name} is none of {', '.join((first, *known))}")
-        if name in found:
+        if name in found and name not in _REPEATED:
             raise UserError(f"{option} {text}: {name} is there twice")
-        found[name] = value
+        found[name] = f"{found[name]},{value}" if name in found else value
     return found
 
 
@@ -103,6 +106,57 @@ def _refuse_other_formats(path: Path) -> None:
             )
 
 
+_FORWARD = re.compile(r"(tcp|udp):([^:]*):(\d+)-([^:]*):(\d+)")
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}", re.I)
+_FIRST_MAC = bytes.fromhex("525400123456")  # as QEMU's
+
+
+def net_card(text: str, number: int) -> Card:
+    """``--netdev user,hostfwd=tcp::2222-:22``, ``socket,path=FILE`` or ``socket,udp=,localaddr=``,
+    the ``number``-th of the machine."""
+    from rvvm.py.devices.virtio.network import Network
+
+    words = _Words("--netdev", text, "kind", "id mac bus hostfwd path udp localaddr")
+    kind = words.choose("kind", "", tuple(_LINKS))
+    mac = _mac(words, number, kind)
+    return Card(Network(_LINKS[kind](words, mac), mac), words.bus())
+
+
+def _user_link(words: _Words, mac: bytes) -> net.Link:
+    forwards = []
+    for forward in words.several("hostfwd"):
+        match = _FORWARD.fullmatch(forward)
+        if match is None or match[4] not in ("", net.ADDRESS):
+            raise words.error(f"hostfwd={forward}: expected tcp:[address]:port-:port")
+        host = f"{match[2]}/" if match[2] else ""
+        forwards += ["-t" if match[1] == "tcp" else "-u", f"{host}{match[3]}:{match[5]}"]
+    return net.PasstLink(mac, forwards)
+
+
+def _socket_link(words: _Words, mac: bytes) -> net.Link:
+    if path := words.get("path", ""):
+        return net.unix_link(Path(path))
+    return net.udp_link(words.place("localaddr"), words.place("udp"))
+
+
+_LINKS: Mapping[str, Callable[[_Words, bytes], net.Link]] = {
+    "user": _user_link,
+    "socket": _socket_link,
+}
+
+
+def _mac(words: _Words, number: int, kind: str) -> bytes:
+    """As asked for; else QEMU's for a net of its own, and one nobody has where others are."""
+    said = words.get("mac", "")
+    if said:
+        if not _MAC.fullmatch(said) or int(said[1], 16) & 1:
+            raise words.error("mac is six bytes of a single station, such as 52:54:00:12:34:56")
+        return bytes.fromhex(said.replace(":", ""))
+    if kind == "user":
+        return (int.from_bytes(_FIRST_MAC, "big") + number).to_bytes(6, "big")
+    return _FIRST_MAC[:3] + os.urandom(3)
+
+
 def _random_source(counted: bool) -> Callable[[int], bytes]:
     """The host's random bytes; the same ones each time where time counts instructions."""
     return random.Random(_FIXED_SEED).randbytes if counted else os.urandom
@@ -137,8 +191,21 @@ class _Words:
         self._said = f"{option} {text}"
         self._words = parse_words(option, text, first, known.split())
 
+    def error(self, problem: str) -> UserError:
+        return UserError(f"{self._said}: {problem}")
+
     def get(self, name: str, default: str) -> str:
         return self._words.get(name, default)
+
+    def several(self, name: str) -> list[str]:
+        return self._words[name].split(",") if name in self._words else []
+
+    def place(self, name: str) -> tuple[str, int]:
+        """``host:port``."""
+        host, _, port = self.need(name).rpartition(":")
+        if not port.isdecimal() or int(port) > 0xFFFF:
+            raise self.error(f"{name} is host:port")
+        return host or "127.0.0.1", int(port)
 
     def need(self, name: str) -> str:
         if not (value := self._words.get(name, "")):

@@ -52,6 +52,12 @@ def _file(*names: str, help: str) -> Callable[[Any], Any]:
     help="A disk image; what the guest writes is gone at the end. Also readonly=, bus=, queues=.",
 )
 @click.option("--commit", is_flag=True, help="What the guest writes goes into the disk images.")
+@click.option(
+    "--netdev",
+    multiple=True,
+    metavar="KIND,...",
+    help="A network: user,hostfwd=tcp::2222-:22 or socket,path=FILE.",
+)
 @click.option("--device", multiple=True, metavar="NAME,...", help="A device, such as virtio-rng.")
 @click.option("--harts", "--smp", type=int, metavar="N", help="How many harts.")
 @click.option(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from contextlib import nullcontext
 
 import pytest
 
@@ -42,7 +43,7 @@ class NoDisk:
 
 
 def _with_ram(function: Function) -> Function:
-    function.attach(Ram(SYSTEM, [Region(0x8000_0000, 0x1_0000)]), lambda text: None)
+    function.attach(Ram(SYSTEM, [Region(0x8000_0000, 0x1_0000)]), lambda text: None, nullcontext())
     return function
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -126,3 +127,77 @@ def test_other_formats_are_named(image: Path, magic: bytes, name: str) -> None:
     image.write_bytes(magic + bytes(4096))
     with pytest.raises(UserError, match=rf"disk.img: is {name}; .*qemu-img convert -O raw"):
         rvvm.Machine(drive=image)
+
+
+def passt_stand_in(folder: Path, monkeypatch: pytest.MonkeyPatch, program: str) -> Path:
+    """A ``passt`` that notes how it was called."""
+    script = folder / "passt"
+    script.write_text(f"#!{sys.executable}\nimport os, socket, sys\n{program}\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder))
+    return script
+
+
+ANSWERS = """
+open(sys.argv[0] + '.called', 'w').write(' '.join(sys.argv[1:]))
+end = socket.socket(fileno=int(sys.argv[sys.argv.index('--fd') + 1]))
+asked = end.recv(4 + 42)
+end.sendall(asked[:4] + asked[4:][::-1])
+end.recv(1)
+"""
+
+
+def test_a_net_through_passt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = passt_stand_in(tmp_path, monkeypatch, ANSWERS)
+    machine = rvvm.Machine(
+        netdev=[
+            "user,hostfwd=tcp::2222-:22,hostfwd=udp:127.0.0.1:53-10.0.2.15:5353",
+            "user,mac=02:00:00:00:00:07,bus=mmio",
+        ]
+    )
+    found = cards(machine)
+    assert found["pci 1"].address == bytes.fromhex("525400123456")
+    assert found["virtio_mmio@10001000"].address == bytes.fromhex("020000000007")
+    called = Path(f"{script}.called").read_text()
+    assert "-a 10.0.2.15" in called
+    process = found["pci 1"].link._process
+    found["pci 1"].link.close()
+    assert process.poll() is not None, "it ends with its link"
+
+
+def test_forwards_are_passt_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = passt_stand_in(tmp_path, monkeypatch, ANSWERS)
+    rvvm.Machine(netdev="user,hostfwd=tcp::2222-:22,hostfwd=udp:127.0.0.1:53-10.0.2.15:5353")
+    called = Path(f"{script}.called").read_text()
+    assert called.endswith("-t 2222:22 -u 127.0.0.1/53:5353")
+
+
+def test_passt_that_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    passt_stand_in(tmp_path, monkeypatch, "sys.exit('Failed to bind port 2222')")
+    with pytest.raises(UserError, match="--netdev user: passt: Failed to bind port 2222"):
+        rvvm.Machine(netdev="user")
+
+
+def test_passt_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(UserError, match="needs passt, which is not installed: apt install passt"):
+        rvvm.Machine(netdev="user")
+
+
+@pytest.mark.parametrize(
+    ("netdev", "says"),
+    [
+        ("tap", "kind is one of user, socket"),
+        ("user,hostfwd=2222:22", "hostfwd=2222:22: expected tcp:"),
+        ("user,hostfwd=tcp::1-10.0.0.9:2", "hostfwd=tcp::1-10.0.0.9:2: expected tcp:"),
+        ("user,mac=53:54:00:12:34:56", "mac is six bytes of a single station"),
+        ("user,mac=5254", "mac is six bytes of a single station"),
+        ("socket", "names no localaddr"),
+        ("socket,localaddr=:1,udp=here", "udp is host:port"),
+        ("socket,localaddr=:99999,udp=:1", "localaddr is host:port"),
+        ("socket,path=/nosuch/folder/net", "/nosuch/folder/net: No such file"),
+    ],
+)
+def test_nets_that_cannot_be(netdev: str, says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        rvvm.Machine(netdev=netdev)

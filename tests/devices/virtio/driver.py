@@ -4,6 +4,7 @@ reaches the device through the registers of its slot, as a guest does."""
 from __future__ import annotations
 
 import struct
+import threading
 from collections.abc import Sequence
 
 from devices.access import Guest
@@ -222,7 +223,8 @@ class Bench:
         self.reports: list[str] = []
         self.function = function
         self.slot = VirtioMmio(function)
-        function.attach(Ram(self.system, [Region(BASE, SIZE)]), self.reports.append)
+        self.lock = threading.RLock()
+        function.attach(Ram(self.system, [Region(BASE, SIZE)]), self.reports.append, self.lock)
         self.guest = Guest(self.slot)
         self.queues: list[SplitDriver | PackedDriver] = []
 

@@ -13,6 +13,7 @@ registers, and ``serve``, which handles a queue that was kicked::
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
 from rvvm.py.devices.device import Device
@@ -57,11 +58,14 @@ class Function(Device):
         self.ram: Ram | None = None
         self.interrupt: Callable[[], None] = _nobody
         self.report: Callable[[str], None] = lambda text: None
+        self.lock: AbstractContextManager[Any] = nullcontext()
         super().__init__()
 
-    def attach(self, ram: Ram, report: Callable[[str], None]) -> None:
-        """What it needs of the board it is put into."""
-        self.ram, self.report = ram, report
+    def attach(
+        self, ram: Ram, report: Callable[[str], None], lock: AbstractContextManager[Any]
+    ) -> None:
+        """What it needs of the board it is put into. Threads of its own hold the lock."""
+        self.ram, self.report, self.lock = ram, report, lock
 
     # For the subclass
 

@@ -92,6 +92,12 @@ class PackedRing:
             chain.add(self._ram, address, size, flags)
         return chain
 
+    def mark(self) -> list[int]:
+        return [self._next, self._next_wrap]
+
+    def back(self, mark: list[int]) -> None:
+        self._next, self._next_wrap = mark
+
     def push(self, chain: Chain, written: int) -> None:
         chain.tell(self._ram, written)
         flags = (AVAIL | USED if self._done_wrap else 0) | (WRITE if chain.writable else 0)

@@ -71,6 +71,15 @@ class Queue:
         while (chain := self.pop()) is not None:
             yield chain
 
+    def mark(self) -> list[int]:
+        """Where ``pop`` is."""
+        return self.ring.mark() if self.ring is not None else []
+
+    def back(self, mark: list[int]) -> None:
+        """Give back what was popped since, and not pushed: it comes again."""
+        if self.ring is not None:
+            self.ring.back(mark)
+
     def push(self, chain: Chain, written: int = 0) -> None:
         """A request is done, and its first ``written`` writable bytes are; ``publish`` tells."""
         if self.ring is not None:

@@ -67,6 +67,12 @@ class Ring(Protocol):
     def pop(self) -> Chain | None:
         """The next request. With None the driver knows to tell when there is one."""
 
+    def mark(self) -> list[int]:
+        """Where ``pop`` is."""
+
+    def back(self, mark: list[int]) -> None:
+        """Give back what was popped since: it comes again."""
+
     def push(self, chain: Chain, written: int) -> None:
         """A request is done; ``publish`` shows it to the driver."""
 

@@ -86,6 +86,12 @@ class SplitRing:
                 raise ProtocolError("descriptors that go round in a circle")
             index = following
 
+    def mark(self) -> list[int]:
+        return [self._next]
+
+    def back(self, mark: list[int]) -> None:
+        (self._next,) = mark
+
     def push(self, chain: Chain, written: int) -> None:
         chain.tell(self._ram, written)
         _used_element(self._used, 4 + 8 * (self._done % self.size), chain.id, written)

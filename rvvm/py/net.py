@@ -1,0 +1,300 @@
+"""Links: where the frames of a network device go to and come from.
+
+A stream carries frames with their length before them, as QEMU's and passt's sockets do; datagrams
+are a frame each. A thread of the link reads; ``send`` does not wait: what a stream cannot take at
+once is kept, and a second thread writes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import struct
+import subprocess
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from rvvm.py.errors import UserError
+
+MAX_FRAME = 65_550  # an IP packet of 65,535 bytes, its Ethernet header and a tag
+MTU = 9000  # few frames, but many in a TCP window: else it waits for acknowledgements
+LENGTH = struct.Struct(">I")
+_ROOM = 1 << 18  # bytes read at a time
+
+Frame = memoryview
+Views = Sequence[memoryview]
+
+
+class Receiver(Protocol):
+    """Who has the other end of a link. It is called by the link's threads."""
+
+    def receive(self, frames: Sequence[Frame]) -> int:
+        """Frames, good until the return; how many were taken. ``room`` tells when more can be."""
+
+    def writable(self) -> None:
+        """``send`` would take a frame again."""
+
+    def disconnected(self) -> None:
+        """The far end is gone."""
+
+
+class Link:
+    """One end of a socket. ``start`` names the receiver; ``close`` ends the threads."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self._socket = end
+        self._room = threading.Event()
+        self._closed = False
+        self._started = False
+
+    def start(self, receiver: Receiver) -> None:
+        """Begin to read, once."""
+        if not self._started:
+            self._started = True
+            threading.Thread(target=self._read, args=(receiver,), daemon=True).start()
+
+    def send(self, views: Views) -> bool:
+        """Send a frame. False: not now, ``writable`` will say when."""
+        raise NotImplementedError
+
+    def room(self) -> None:
+        """The receiver can take frames that it could not."""
+        self._room.set()
+
+    def close(self) -> None:
+        """No more frames."""
+        self._closed = True
+        self._room.set()
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+    def _read(self, receiver: Receiver) -> None:
+        raise NotImplementedError
+
+    def _give(self, receiver: Receiver, frames: Sequence[Frame]) -> None:
+        """Every frame, however long it takes: what is not read here waits with the sender."""
+        while frames and not self._closed:
+            self._room.clear()
+            taken = receiver.receive(frames)
+            frames = frames[taken:]
+            if frames and not taken:
+                self._room.wait()
+
+
+class StreamLink(Link):
+    """Frames over a stream; ``accept`` is given where somebody still has to connect to it."""
+
+    def __init__(self, end: socket.socket, listens: bool = False) -> None:
+        super().__init__(end)
+        self._listens = listens
+        self._connected = not listens
+        self._backlog = bytearray()
+        self._more = threading.Condition()
+        self._receiver: Receiver | None = None
+
+    def start(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+        super().start(receiver)
+
+    def send(self, views: Views) -> bool:
+        if not self._connected:
+            return True  # nobody hears it
+        with self._more:
+            if self._backlog:
+                return False
+            size = sum([len(view) for view in views])
+            parts: list[bytes | memoryview] = [LENGTH.pack(size), *views]
+            try:
+                sent = self._socket.sendmsg(parts, (), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                return True  # the reading thread sees it, too
+            if sent < size + LENGTH.size:
+                self._keep(bytes(bytearray().join(parts)[sent:]))
+            return True
+
+    def _keep(self, rest: bytes) -> None:
+        self._backlog += rest
+        threading.Thread(target=self._write, daemon=True).start()
+
+    def _write(self) -> None:
+        """Write what was kept; then the device may go on."""
+        with contextlib.suppress(OSError):
+            self._socket.sendall(bytes(self._backlog))
+        with self._more:
+            self._backlog.clear()
+        if self._receiver is not None and not self._closed:
+            self._receiver.writable()
+
+    def _read(self, receiver: Receiver) -> None:
+        if self._listens and not self._accept():
+            return
+        buffer = bytearray(_ROOM)
+        view, have = memoryview(buffer), 0
+        while True:
+            try:
+                count = self._socket.recv_into(view[have:])
+            except OSError:
+                count = 0
+            if count == 0:
+                break
+            frames, used = split_frames(view[: have + count])
+            if used < 0:
+                break  # no frame is that long: what comes is not frames
+            self._give(receiver, frames)
+            have += count - used
+            view[:have] = bytes(view[used : used + have])
+        self._connected = False
+        if not self._closed:
+            receiver.disconnected()
+
+    def _accept(self) -> bool:
+        listener = self._socket
+        try:
+            self._socket, _ = listener.accept()
+        except OSError:
+            return False
+        listener.close()
+        self._connected = True
+        return not self._closed
+
+
+def split_frames(data: memoryview) -> tuple[list[Frame], int]:
+    """The whole frames, and how many bytes they are; -1 when a length cannot be.
+
+    >>> frames, used = split_frames(memoryview(b"\\0\\0\\0\\2hi\\0\\0\\0\\5hel"))
+    >>> [bytes(frame) for frame in frames], used
+    ([b'hi'], 6)
+    """
+    frames: list[Frame] = []
+    at, end = 0, len(data)
+    while at + LENGTH.size <= end:
+        (size,) = LENGTH.unpack_from(data, at)
+        if size > MAX_FRAME:
+            return frames, -1
+        if at + LENGTH.size + size > end:
+            break
+        frames.append(data[at + LENGTH.size : at + LENGTH.size + size])
+        at += LENGTH.size + size
+    return frames, at
+
+
+class DatagramLink(Link):
+    """A frame a datagram; what is too much for the socket is lost, as on a wire."""
+
+    def send(self, views: Views) -> bool:
+        with contextlib.suppress(OSError):
+            self._socket.sendmsg(views, (), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        return True
+
+    def _read(self, receiver: Receiver) -> None:
+        view = memoryview(bytearray(MAX_FRAME))
+        while not self._closed:
+            try:
+                count = self._socket.recv_into(view)
+            except ConnectionRefusedError:
+                continue  # nobody is there yet
+            except OSError:
+                return
+            if count:
+                self._give(receiver, [view[:count]])
+
+
+ADDRESS, GATEWAY, RESOLVER = "10.0.2.15", "10.0.2.2", "10.0.2.3"  # as QEMU's user network has them
+_PATIENCE = 10  # seconds for passt to start
+
+
+class PasstLink(StreamLink):
+    """passt's end of a pair of sockets: the host's network without privileges."""
+
+    def __init__(self, mac: bytes, forwards: Sequence[str]) -> None:
+        ours, its = socket.socketpair()
+        self._errors = os.memfd_create("passt", os.MFD_CLOEXEC)
+        with its:
+            self._process = subprocess.Popen(
+                [*_passt_command(its.fileno()), *forwards],
+                pass_fds=[its.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=self._errors,
+                start_new_session=True,  # Ctrl-C is for the guest
+            )
+        super().__init__(ours)
+        self._wait(mac)
+
+    def _wait(self, mac: bytes) -> None:
+        """Until it answers: it may end instead, when a port is taken for instance."""
+        self._socket.settimeout(_PATIENCE)
+        self.send([memoryview(_who_has(mac, GATEWAY, ADDRESS))])
+        try:
+            size = self._socket.recv(LENGTH.size, socket.MSG_WAITALL)
+            answer = size and self._socket.recv(LENGTH.unpack(size)[0], socket.MSG_WAITALL)
+        except OSError:
+            answer = b""
+        self._socket.settimeout(None)
+        if not answer:
+            os.lseek(self._errors, 0, os.SEEK_SET)
+            said = os.read(self._errors, 1 << 16).decode(errors="replace").splitlines()
+            told = [line for line in said if "syslog" not in line and "root" not in line]
+            self.close()
+            raise UserError(f"--netdev user: passt: {told[-1] if told else 'does not answer'}")
+
+    def close(self) -> None:
+        if not self._closed:
+            super().close()
+            self._process.terminate()
+            self._process.wait()
+            os.close(self._errors)
+
+
+def _passt_command(descriptor: int) -> list[str]:
+    from shutil import which
+
+    if which("passt") is None:
+        raise UserError("--netdev user: needs passt, which is not installed: apt install passt")
+    where = ["-a", ADDRESS, "-n", "255.255.255.0", "-g", GATEWAY, "--dns-forward", RESOLVER]
+    how = ["--foreground", "--quiet", "--stderr", "--fd", str(descriptor), "-m", str(MTU)]
+    return ["passt", *how, *where]
+
+
+def _who_has(mac: bytes, wanted: str, own: str) -> bytes:
+    """An ARP request (RFC 826)."""
+    head = b"\xff" * 6 + mac + struct.pack(">HHHBBH", 0x0806, 1, 0x0800, 6, 4, 1)
+    return head + mac + socket.inet_aton(own) + bytes(6) + socket.inet_aton(wanted)
+
+
+def unix_link(path: Path) -> StreamLink:
+    """The first that comes to a path waits there, the second connects to it."""
+    end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        try:
+            end.connect(str(path))
+            return StreamLink(end)
+        except ConnectionRefusedError:
+            path.unlink()  # a machine's that is gone
+        except FileNotFoundError:
+            pass
+        end.bind(str(path))
+        end.listen(1)
+    except OSError as error:
+        end.close()
+        raise UserError(f"--netdev socket: {path}: {error.strerror or error}") from None
+    return StreamLink(end, listens=True)
+
+
+def udp_link(local: tuple[str, int], remote: tuple[str, int]) -> DatagramLink:
+    """From a port of this host's to one of another's."""
+    end = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        end.bind(local)
+        end.connect(remote)
+    except OSError as error:
+        end.close()
+        where = f"{local[0]}:{local[1]} to {remote[0]}:{remote[1]}"
+        raise UserError(f"--netdev socket: {where}: {error.strerror or error}") from None
+    return DatagramLink(end)

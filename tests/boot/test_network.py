@@ -1,0 +1,104 @@
+"""Debian on a network: through passt to the host and back, and from machine to machine."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import re
+import shutil
+import socket
+import threading
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import rvvm
+
+pytestmark = pytest.mark.xdist_group("debian")
+PROMPT = re.compile(r"[#$] $")
+BODY = bytes(range(256)) * 4096
+
+
+def shell(machine: rvvm.Machine, command: str, timeout: float = 120) -> str:
+    machine.console.send(f"{command}; echo status=$?\n")
+    text = machine.console.expect(re.compile(r"status=(\d+)\r?\n"), timeout)
+    machine.console.expect(PROMPT, timeout)
+    return text
+
+
+def boot(netdev: str, address: str) -> rvvm.Machine:
+    machine = rvvm.Machine(
+        kernel="debian",
+        memory="256M",
+        append="console=ttyS0 quiet rvvm.modules=virtio_net",
+        netdev=netdev,
+    )
+    machine.console.expect(PROMPT, timeout=600)
+    shell(machine, f"ip addr add {address}/24 dev eth0; ip link set eth0 up")
+    return machine
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def server() -> Iterator[int]:
+    """A port of this host's where BODY is served."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(BODY)))
+            self.end_headers()
+            self.wfile.write(BODY)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as it:
+        threading.Thread(target=it.serve_forever, daemon=True).start()
+        yield it.server_address[1]
+        it.shutdown()
+
+
+@pytest.mark.skipif(not shutil.which("passt"), reason="passt is not installed")
+def test_out_and_in_through_passt(server: int) -> None:
+    port = free_port()
+    machine = boot(f"user,hostfwd=tcp:127.0.0.1:{port}-:80", "10.0.2.15")
+    shell(machine, "ip route add default via 10.0.2.2")
+    text = shell(machine, f"wget -q -O - http://10.0.2.2:{server}/ | sha256sum")
+    assert hashlib.sha256(BODY).hexdigest() in text
+    assert "status=0" in shell(machine, "httpd -p 80 -h /bin")
+    got: list[bytes] = []
+
+    def fetch() -> None:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/busybox", timeout=100) as page:
+            got.append(page.read())
+
+    client = threading.Thread(target=fetch)
+    client.start()
+    while client.is_alive():
+        machine.run(until=rvvm.seconds(0.1))
+    (page,) = got
+    assert hashlib.sha256(page).hexdigest() in shell(machine, "sha256sum /bin/busybox")
+
+
+@pytest.mark.long
+def test_two_machines(tmp_path: Path) -> None:
+    """They ping each other, and one sends the other a file. Each runs in a thread of its own."""
+    where = f"socket,path={tmp_path / 'net.sock'}"
+    machines = [boot(where, f"10.9.0.{n}") for n in (1, 2)]
+    first, second = machines
+    first.console.send("nc -l -p 99 | sha1sum; echo do''ne\n")
+    other = threading.Thread(target=first.console.expect, args=("done", 300))
+    other.start()
+    assert " 0% packet loss" in shell(second, "ping -c 3 10.9.0.1")
+    text = shell(second, "sha1sum < /bin/busybox; nc 10.9.0.1 99 < /bin/busybox")
+    other.join(300)
+    (digest,) = re.findall(r"\b[0-9a-f]{40}\b", text)
+    assert digest in first.console.text
