@@ -19,6 +19,7 @@ FilePath = str | os.PathLike[str]
 BUSES = ("pci", "mmio")
 _SWITCH = {"on": True, "off": False}
 _MAX_QUEUES = 64
+_LONGEST_TAG = 31  # QEMU's limit
 _REPEATED = ("hostfwd",)
 _FIXED_SEED = 1
 
@@ -104,6 +105,20 @@ def _refuse_other_formats(path: Path) -> None:
                 f"--drive: {path}: is {name}; only raw images are read here: "
                 f"qemu-img convert -O raw {path.name} disk.img"
             )
+
+
+def share_card(text: str) -> Card:
+    """``--share folder:tag[,readonly=on]``."""
+    from rvvm.py.devices.virtio.shared_folder import SharedFolder
+    from rvvm.py.ninep import Server
+    from rvvm.py.share import open_folder
+
+    words = _Words("--share", text, "folder", "readonly bus")
+    path, _, tag = words.need("folder").rpartition(":")
+    if not path or not 0 < len(tag.encode()) <= _LONGEST_TAG:
+        raise words.error(f"expected folder:tag, a tag of 1 to {_LONGEST_TAG} bytes")
+    root = open_folder(Path(path), words.switch("readonly", False))
+    return Card(SharedFolder(Server(root), tag), words.bus())
 
 
 _FORWARD = re.compile(r"(tcp|udp):([^:]*):(\d+)-([^:]*):(\d+)")

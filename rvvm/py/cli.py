@@ -58,6 +58,12 @@ def _file(*names: str, help: str) -> Callable[[Any], Any]:
     metavar="KIND,...",
     help="A network: user,hostfwd=tcp::2222-:22 or socket,path=FILE.",
 )
+@click.option(
+    "--share",
+    multiple=True,
+    metavar="FOLDER:TAG",
+    help="A folder for the guest, who mounts it by its tag. Also readonly=.",
+)
 @click.option("--device", multiple=True, metavar="NAME,...", help="A device, such as virtio-rng.")
 @click.option("--harts", "--smp", type=int, metavar="N", help="How many harts.")
 @click.option(

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from rvvm.py import images
 from rvvm.py.boot import Images
-from rvvm.py.cards import Drive, FilePath, device_card, net_card
+from rvvm.py.cards import Drive, FilePath, device_card, net_card, share_card
 from rvvm.py.errors import UserError
 from rvvm.py.host import Card
 from rvvm.py.images.catalogue import ALIASES, IMAGES
@@ -50,6 +50,7 @@ class Options:
     drive: FilePath | Drive | Sequence[FilePath | Drive] = ()
     commit: bool = False
     netdev: str | Sequence[str] = ()
+    share: str | Sequence[str] = ()
     device: str | Sequence[str] = ()
     threads: bool | None = None
 
@@ -107,8 +108,9 @@ class Options:
         """The virtio devices, opened."""
         drives = [Drive.parse(drive, self.commit) for drive in _several(self.drive)]
         nets = [net_card(text, number) for number, text in enumerate(_several(self.netdev))]
+        shares = [share_card(text) for text in _several(self.share)]
         others = [device_card(text, self.clock != "host") for text in _several(self.device)]
-        return [drive.card() for drive in drives] + nets + others
+        return [drive.card() for drive in drives] + nets + shares + others
 
     def files(self) -> Images:
         """The images to start, fetched when they are named ones that are not here yet."""

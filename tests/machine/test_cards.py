@@ -201,3 +201,25 @@ def test_passt_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_nets_that_cannot_be(netdev: str, says: str) -> None:
     with pytest.raises(UserError, match=says):
         rvvm.Machine(netdev=netdev)
+
+
+def test_shares(tmp_path: Path) -> None:
+    machine = rvvm.Machine(share=[f"{tmp_path}:one", f"{tmp_path}:two,readonly=on,bus=mmio"])
+    found = cards(machine)
+    assert found["pci 1"].name == b"one" and not found["pci 1"].server.root.read_only
+    assert found["virtio_mmio@10001000"].server.root.read_only
+
+
+@pytest.mark.parametrize(
+    ("share", "says"),
+    [
+        ("/tmp", "expected folder:tag"),
+        (":tag", "expected folder:tag"),
+        ("/tmp:", "expected folder:tag"),
+        ("/tmp:" + "t" * 32, "a tag of 1 to 31 bytes"),
+        ("/nosuch:tag", "--share: /nosuch: No such file or directory"),
+    ],
+)
+def test_shares_that_cannot_be(share: str, says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        rvvm.Machine(share=share)
