@@ -177,26 +177,39 @@ def _random_source(counted: bool) -> Callable[[int], bytes]:
     return random.Random(_FIXED_SEED).randbytes if counted else os.urandom
 
 
-def _entropy(counted: bool) -> Card:
+def _entropy(words: _Words, counted: bool) -> Card:
     from rvvm.py.devices.virtio.entropy import Entropy
 
     return Card(Entropy(_random_source(counted)))
 
 
-_DEVICES: Mapping[str, Callable[[bool], Card]] = {"virtio-rng": _entropy}
+def _console(words: _Words, counted: bool) -> Card:
+    from rvvm.py.devices.virtio.console import Console, Port
+    from rvvm.py.stream import MemoryStream, SocketStream
+
+    path = words.get("path", "")
+    stream = SocketStream(Path(path)) if path else MemoryStream()
+    return Card(Console([Port(stream, words.get("name", ""))]))
+
+
+_DEVICES: Mapping[str, Callable[[_Words, bool], Card]] = {
+    "virtio-rng": _entropy,
+    "virtio-console": _console,
+}
 _ENDINGS = {"-pci": "pci", "-device": "mmio"}
 
 
 def device_card(text: str, counted: bool) -> Card:
-    """``--device virtio-rng``, ``virtio-rng-pci``, ``virtio-rng-device`` or ``virtio-rng,bus=``."""
-    words = _Words("--device", text, "driver", "bus id")
+    """``--device virtio-rng``, ``virtio-rng-pci``, ``virtio-rng-device`` or ``virtio-rng,bus=``;
+    ``--device virtio-console,path=SOCKET,name=``."""
+    words = _Words("--device", text, "driver", "bus id path name")
     name, bus = words.need("driver"), words.bus()
     for ending, place in _ENDINGS.items():
         if name.endswith(ending):
             name, bus = name.removesuffix(ending), bus or place
     if name not in _DEVICES:
         raise UserError(f"--device {text}: expected one of {', '.join(_DEVICES)}")
-    return _DEVICES[name](counted)._replace(bus=bus)
+    return _DEVICES[name](words, counted)._replace(bus=bus)
 
 
 class _Words:

@@ -103,7 +103,10 @@ def test_random_bytes_repeat_where_time_counts_instructions() -> None:
         ({"drive": "file=IMAGE,bus=usb"}, "has no free virtio slot on usb for the device Block"),
         ({"drive": "/nosuch.img"}, "--drive: /nosuch.img: No such file or directory"),
         ({"drive": "file=IMAGE", "dtb": "spike"}, "has no free virtio slot for the device Block"),
-        ({"device": "virtio-gpu"}, "--device virtio-gpu: expected one of virtio-rng"),
+        (
+            {"device": "virtio-gpu"},
+            "--device virtio-gpu: expected one of virtio-rng, virtio-console",
+        ),
         ({"drive": ["IMAGE,snapshot=off", "IMAGE"]}, "another machine writes to it"),
     ],
 )
@@ -223,3 +226,15 @@ def test_shares(tmp_path: Path) -> None:
 def test_shares_that_cannot_be(share: str, says: str) -> None:
     with pytest.raises(UserError, match=says):
         rvvm.Machine(share=share)
+
+
+def test_a_console_at_a_path(tmp_path: Path) -> None:
+    path = tmp_path / "console.sock"
+    machine = rvvm.Machine(device=[f"virtio-console,path={path}", "virtio-console,name=agent"])
+    found = cards(machine)
+    assert path.is_socket() and found["pci 1"].ports[0].name == ""
+    assert found["pci 2"].ports[0].name == "agent"
+    with pytest.raises(UserError, match="console.sock: somebody listens there already"):
+        rvvm.Machine(device=f"virtio-console,path={path}")
+    found["pci 1"].ports[0].stream.close()
+    assert not path.exists()

@@ -36,7 +36,7 @@ def test_includes_point_down() -> None:
 # A Python room (a module or a folder of rvvm/py) may use itself and the rooms of the rows above it.
 PYTHON_ROWS = """
     _core errors register resources symbols views
-    disk elf host images memory net preprocessor share tree
+    disk elf host images memory net preprocessor share stream tree
     ninep
     program
     csr dtb dts isa

@@ -1,0 +1,71 @@
+"""rvvm is killed while its guest writes: the disk is whole, and what was synced is there."""
+
+from __future__ import annotations
+
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cli.run import ENVIRONMENT
+
+pytestmark = [
+    pytest.mark.xdist_group("debian"),
+    pytest.mark.skipif(not shutil.which("mke2fs"), reason="mke2fs (e2fsprogs) is not installed"),
+]
+LOAD = b"""mount /dev/vda /mnt
+i=0; while :; do i=$((i+1)); echo number $i > /mnt/f$i; sync; echo synced-$i; rm -f /mnt/junk
+dd if=/bin/busybox of=/mnt/junk bs=64k 2> /dev/null; done
+"""
+
+
+def run(*command: str | Path, fine: tuple[int, ...] = (0,)) -> str:
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode in fine, done.stdout + done.stderr
+    return done.stdout
+
+
+def cut(image: Path, seconds: float) -> int:
+    """Boot, write, and be killed after so long; the last number that was synced."""
+    command = [sys.executable, "-m", "rvvm", "--kernel", "debian", "--memory", "256M", "--commit"]
+    command += ["--drive", f"file={image}", "--append"]
+    command += ["console=ttyS0 quiet rvvm.modules=virtio_blk,ext4"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=ENVIRONMENT
+    ) as machine:
+        assert machine.stdin and machine.stdout
+        machine.stdin.write(LOAD)
+        machine.stdin.flush()
+        output = bytearray()
+        while b"synced-1\r" not in output:
+            piece = machine.stdout.read1(4096)
+            assert piece, output
+            output += piece
+        time.sleep(seconds)
+        machine.send_signal(signal.SIGKILL)
+        output += machine.stdout.read()
+    return max(int(number) for number in re.findall(rb"synced-(\d+)\r", output))
+
+
+def check(image: Path, synced: int) -> None:
+    run("e2fsck", "-fy", "-E", "journal_only", image, fine=(0, 1))
+    run("e2fsck", "-fn", image)
+    for number in range(1, synced + 1):
+        assert run("debugfs", "-R", f"cat f{number}", image) == f"number {number}\n"
+
+
+@pytest.mark.parametrize("cuts", [2, pytest.param(25, marks=pytest.mark.long)])
+def test_killed_at_any_moment(tmp_path: Path, cuts: int) -> None:
+    rng = random.Random(cuts)
+    for _ in range(cuts):
+        image = tmp_path / "disk.img"
+        with image.open("wb") as file:
+            file.truncate(32 << 20)
+        run("mke2fs", "-q", "-F", "-t", "ext4", image)
+        check(image, cut(image, rng.uniform(0, 1.5)))
