@@ -31,10 +31,15 @@ constexpr std::array<u8, 64> fflags() {
 }  // namespace mxcsr
 
 struct TranslatedState {
-  static constexpr unsigned shared_checks = 32;
+  static constexpr unsigned shared_checks = 32, page_slots_count = 16;
 
   u64 pc_page = 0;                        // the page it runs in
   std::array<u64, shared_checks> deltas;  // from guest to host address, of checks that are shared
+  // The page that an access of a loop was on last, and the way there.
+  struct PageSlot {
+    u64 page, delta;
+  };
+  std::array<PageSlot, page_slots_count> page_slots;
   // Floating-point registers are in the host's, and MXCSR has frm and collects flags.
   bool fp_live = false;
   u32 mxcsr = 0;

@@ -44,8 +44,8 @@ struct Layout {
   i32 x, f, pc, csrs, csr_reach, csr_bank, fcsr, entry_budget, fp_dirty, ways, left;
   i32 tlb_entries, tlb_mask;
   i32 reserved, reserved_width, reserved_address, reserved_value;
-  i32 pc_page, deltas, fp_live, mxcsr, clean_mxcsr, mxcsr_of_frm, fflags_of_mxcsr, box, sign,
-      magnitude;
+  i32 pc_page, deltas, page_slots, fp_live, mxcsr, clean_mxcsr, mxcsr_of_frm, fflags_of_mxcsr, box,
+      sign, magnitude;
 
   std::span<const Pin<Xmm>> fp_pins;
   // From a host address to the physical one, where there is but one RAM.
@@ -79,6 +79,7 @@ struct Layout {
             .reserved_value = at(cpu.hart.reservation.value),
             .pc_page = at(t.pc_page),
             .deltas = at(t.deltas),
+            .page_slots = at(t.page_slots),
             .fp_live = at(t.fp_live),
             .mxcsr = at(t.mxcsr),
             .clean_mxcsr = at(t.clean_mxcsr),
@@ -106,6 +107,8 @@ struct Layout {
   Mem x_at(unsigned r) const { return {cpu_reg, x + static_cast<i32>(8 * r)}; }
   Mem f_at(unsigned r) const { return {cpu_reg, f + static_cast<i32>(8 * r)}; }
   Mem f_high(unsigned r) const { return {cpu_reg, f + static_cast<i32>(8 * r) + 4}; }
+  Mem slot_page(unsigned n) const { return {cpu_reg, page_slots + static_cast<i32>(16 * n)}; }
+  Mem slot_delta(unsigned n) const { return {cpu_reg, page_slots + static_cast<i32>(16 * n) + 8}; }
   Mem delta_at(unsigned slot) const { return {cpu_reg, deltas + static_cast<i32>(8 * slot)}; }
 };
 

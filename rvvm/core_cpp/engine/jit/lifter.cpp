@@ -90,13 +90,10 @@ bool Lifter::based(U address, Reg& base, i32& disp) {
   return expression.anywhere(arena_, id, rax, scratch_all, base);
 }
 
-// rdx = way from guest to host address, by the TLB's entry for the page of the first byte. The last
-// byte must be in that page too: an entry only ever holds pages of its own index.
+// The TLB's entry for the page of the first byte. The last byte must be in that page too: an entry
+// only ever holds pages of its own index.
 void Lifter::check_page(Reg base, i32 low, i32 span, bool store) {
-  if (low)
-    e.lea(rcx, {base, low});
-  else
-    e.mov(rcx, base);
+  lea(rcx, base, low);
   if (span > 1)
     e.lea(rdx, {base, low + span - 1});
   else
@@ -109,6 +106,24 @@ void Lifter::check_page(Reg base, i32 low, i32 span, bool store) {
   e.alu(Alu::cmp, rdx, Mem{rcx, static_cast<i32>(tag)});
 }
 
+// rdx = the way from guest to host address, of all that the check covers; the jump when there is
+// none at hand. The page that a slot keeps differs from the address by no more than an offset.
+u8* Lifter::find_page(const PageMiss& miss) {
+  if (miss.page_slot < 0) {
+    check_page(miss.base, miss.low, miss.span, miss.store);
+    u8* jump = e.jcc(Cond::ne);
+    e.mov(rdx, {rcx, offsetof(TlbEntry, host)});
+    return jump;
+  }
+  const unsigned slot = static_cast<unsigned>(miss.page_slot);
+  lea(rcx, miss.base, miss.low);
+  e.alu(Alu::xor_, rcx, layout.slot_page(slot));
+  e.alu(Alu::cmp, rcx, static_cast<i32>(page_size) - miss.span);
+  u8* jump = e.jcc(Cond::a);
+  e.mov(rdx, layout.slot_delta(slot));
+  return jump;
+}
+
 bool Lifter::operand(U address, Width width, bool store, Mem& where) {
   Reg base;
   i32 disp;
@@ -116,6 +131,9 @@ bool Lifter::operand(U address, Width width, bool store, Mem& where) {
   const u8 size = static_cast<u8>(1 << static_cast<u8>(width));
   PageMiss miss{nullptr, nullptr, base, disp, size, store};
   const bool first = sharing_.role == Sharing::Role::first;
+  miss.shared = first;
+  miss.slot = sharing_.slot;
+  miss.page_slot = sharing_.page_slot;
   if (sharing_.role == Sharing::Role::next) {
     e.mov(rdx, layout.delta_at(sharing_.slot));
     e.test(rdx, rdx);
@@ -123,13 +141,9 @@ bool Lifter::operand(U address, Width width, bool store, Mem& where) {
   } else {
     miss.low = first ? sharing_.low : disp;
     miss.span = first ? sharing_.span : size;
-    check_page(base, miss.low, miss.span, store);
-    miss.jump = e.jcc(Cond::ne);
-    e.mov(rdx, {rcx, offsetof(TlbEntry, host)});
+    miss.jump = find_page(miss);
     if (first) e.mov(layout.delta_at(sharing_.slot), rdx);
   }
-  miss.shared = first;
-  miss.slot = sharing_.slot;
   miss.back = e.here();
   cold_.page = miss;
   where = {rdx, disp, base, 0};

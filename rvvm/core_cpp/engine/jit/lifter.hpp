@@ -126,6 +126,15 @@ class Lifter {
   void put_integer(unsigned rd, Reg value);
   Reg integer_in(unsigned r, Reg spare);
 
+  // ---- For cold stubs, too: compares the TLB's entry, which rcx points to then.
+  void check_page(Reg base, i32 low, i32 span, bool store);
+  void lea(Reg d, Reg base, i32 disp) {
+    if (disp)
+      e.lea(d, {base, disp});
+    else
+      e.mov(d, base);
+  }
+
   Emitter& e;
   const Layout& layout;
   const HostFeatures& host;
@@ -143,7 +152,7 @@ class Lifter {
   // The page offset of a target that is known, and that needs no trap.
   bool known_target(U target, i64& offset) const;
   bool based(U address, Reg& base, i32& disp);
-  void check_page(Reg base, i32 low, i32 span, bool store);
+  u8* find_page(const PageMiss& miss);
   // Where the operand is in the host; the base register's copy may be in rax.
   bool operand(U address, Width width, bool store, Mem& where);
   bool atomic_operand(U address, Width width, bool store);  // rdx = host address

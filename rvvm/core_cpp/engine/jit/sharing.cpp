@@ -40,23 +40,30 @@ void SharingPlan::access(const Insn& insn, BasedAccess a, unsigned number,
     g = {number, insn.imm, insn.imm + a.size, 0, true};
     return;
   }
-  if (first.role == Sharing::Role::alone)
-    first = {Sharing::Role::first, static_cast<u8>(slots_++), 0, 0};
+  if (first.role == Sharing::Role::alone) first = {Sharing::Role::first, static_cast<u8>(slots_++)};
   g.low = all_low;
   g.high = all_high;
   first.low = g.low;
   first.span = g.high - g.low;
-  results[number] = {Sharing::Role::next, first.slot, 0, 0};
+  results[number] = {Sharing::Role::next, first.slot};
+}
+
+bool writes_register(const Insn& insn, unsigned x) {
+  const Format format = row(insn.op).format;
+  if (!row(format).text.starts_with('d')) return false;
+  return insn.rd == x || (format == Format::AmoPair && (insn.rd | 1u) == x);
 }
 
 // An integer register that is written is another base, unless it is moved by a constant.
-void SharingPlan::written(unsigned rd, const Insn& insn) {
-  for (Group& g : groups_[rd]) {
-    if (insn.op == Op::addi && insn.rs1 == insn.rd)
-      g.moved += insn.imm;
-    else
-      g.open = false;
-    g.open &= std::abs(g.moved) <= reach;
+void SharingPlan::written(const Insn& insn) {
+  for (const unsigned x : {insn.rd | 0u, insn.rd | 1u}) {
+    if (!writes_register(insn, x)) continue;
+    const bool moves = insn.op == Op::addi && insn.rs1 == x;
+    for (Group& g : groups_[x]) {
+      g.moved += moves ? insn.imm : 0;
+      g.open &= moves && std::abs(g.moved) <= reach;
+    }
+    if (insn.rd & 1) break;
   }
 }
 
@@ -64,9 +71,7 @@ void SharingPlan::add(const Insn& insn, unsigned number, std::span<Sharing> resu
   results[number] = {};
   BasedAccess a{};
   if (based_access(insn, a) && insn.rs1) access(insn, a, number, results);
-  const std::string_view operands = row(row(insn.op).format).text;
-  if (operands.starts_with('d')) written(insn.rd, insn);
-  if (row(insn.op).format == Format::AmoPair) written(insn.rd | 1, insn);
+  written(insn);
 }
 
 }  // namespace rvvm::jit

@@ -11,6 +11,7 @@ struct Sharing {
   enum class Role : u8 { alone, first, next } role = Role::alone;
   u8 slot = 0;            // where the way is kept
   i32 low = 0, span = 0;  // of the first: the bytes that all of them reach, from its base register
+  i8 page_slot = -1;      // in a loop: see loops.hpp
 };
 
 // An access to memory at x[rs1] + imm.
@@ -19,6 +20,7 @@ struct BasedAccess {
   u8 size;
 };
 bool based_access(const Insn& insn, BasedAccess& access);
+bool writes_register(const Insn& insn, unsigned x);
 
 // Plans the accesses of a straight path, in order.
 class SharingPlan {
@@ -36,7 +38,7 @@ class SharingPlan {
     bool open = false;
   };
   void access(const Insn& insn, BasedAccess a, unsigned number, std::span<Sharing> results);
-  void written(unsigned rd, const Insn& insn);
+  void written(const Insn& insn);
 
   Group groups_[32][2];  // by base register, and loads or stores
   unsigned slots_ = 0;

@@ -78,15 +78,35 @@ void Translator::mark_entries() {
   }
 }
 
-void Translator::plan_sharing() {
+// Whether this is a jump to an earlier place of the unit, or to itself.
+bool Translator::leads_back(unsigned place, unsigned& target) const {
+  const Place& p = unit_[place];
+  if (!options.chain || (!is_branch(p.insn) && p.insn.op != Op::jal)) return false;
+  const int found = place_at(p.offset + i64{p.insn.imm});
+  target = static_cast<unsigned>(found);
+  return found >= 0 && target <= place;
+}
+
+void Translator::plan_checks() {
   SharingPlan plan;
   sharing_.assign(unit_.size(), {});
   if (!options.share) return;
+  std::vector<Insn> path;
+  std::vector<LoopPlan::Edge> back;
   for (unsigned k = 0; k < unit_.size(); ++k) {
     if (unit_[k].entry) plan.start();
     plan.add(unit_[k].insn, k, sharing_);
     if (is_csr(unit_[k].insn)) plan.start();  // it may change the table that is looked in
+    path.push_back(unit_[k].insn);
+    unsigned target;
+    if (leads_back(k, target)) back.push_back({k, target});
   }
+  // A CSR access may change what pages mean: a loop with one keeps none.
+  std::erase_if(back, [&](const LoopPlan::Edge& edge) {
+    return std::ranges::any_of(path.begin() + edge.to, path.begin() + edge.from + 1, is_csr);
+  });
+  loops_ = {path, back};
+  loops_.assign(sharing_);
 }
 
 void Translator::spend(unsigned instructions) {
@@ -107,8 +127,21 @@ void Translator::emit_entry(unsigned place) {
   done_ = 0;
   lifter.start_path();
   Place& p = unit_[place];
+  if (place == 0 || !loops_.keeps_slots(place - 1, place)) {
+    p.entering = e.here();
+    empty_slots(place);
+  }
   p.code = e.here();
   if (p.loop) emit_guard(p.offset);
+}
+
+// Far from where its base register can get in the loop, so that no address is on that page.
+void Translator::empty_slots(unsigned place) {
+  for (const Loop::Slot& slot : loops_.slots_at(place)) {
+    e.mov(rcx, lifter.integer_in(slot.base, rcx));
+    e.btc(rcx, 62);
+    e.mov(layout.slot_page(slot.number), rcx);
+  }
 }
 
 void Translator::emit_place(unsigned place) {
@@ -128,9 +161,9 @@ bool Translator::emit_lifted(unsigned place) {
   const Place& p = unit_[place];
   const Lift lift = lift_of(p.insn.op);
   if (!lift && !is_csr(p.insn)) return false;
-  const int target = is_branch(p.insn) && options.chain ? place_at(p.offset + i64{p.insn.imm}) : -1;
-  const bool back = target >= 0 && static_cast<unsigned>(target) <= place;
-  if (back) {  // the branch goes there itself, once the budget is up to date
+  unsigned target;
+  if (is_branch(p.insn) &&
+      leads_back(place, target)) {  // the branch goes there itself, once the budget is up to date
     spend(done_);
     done_ = 0;
   }
@@ -178,9 +211,9 @@ void Translator::finish(Flow flow) {
   u8* taken = e.jcc(flow.holds);
   const int inside = options.chain ? place_at(flow.target) : -1;
   if (inside >= 0 && done_ == 0)
-    inner_.push_back({taken, static_cast<unsigned>(inside)});
+    inner_.push_back({taken, here_, static_cast<unsigned>(inside)});
   else
-    sides_.push_back({taken, done_, flow.target});
+    sides_.push_back({taken, here_, done_, flow.target});
 }
 
 void Translator::go(i64 offset) {
@@ -190,7 +223,7 @@ void Translator::go(i64 offset) {
     return go_elsewhere();
   }
   const int inside = options.chain ? place_at(offset) : -1;
-  if (inside >= 0) return void(inner_.push_back({e.jmp(), static_cast<unsigned>(inside)}));
+  if (inside >= 0) return void(inner_.push_back({e.jmp(), here_, static_cast<unsigned>(inside)}));
   if (options.threads) e.align_jump();  // it is changed while others run it
   exits_.push_back({e.jmp(), static_cast<u16>(offset)});
 }
@@ -223,25 +256,46 @@ void Translator::call_interpreter(const ColdStub& stub) {
   e.link(e.call(), thunks.interpret);
 }
 
+// What the page that was found is kept in: the slot of a loop, and that of who shares the check.
+void Translator::keep_page(const PageMiss& miss) {
+  if (miss.page_slot >= 0) {
+    const unsigned slot = static_cast<unsigned>(miss.page_slot);
+    lifter.lea(rcx, miss.base, miss.low);
+    e.alu(Alu::and_, rcx, -static_cast<i32>(page_size));
+    e.mov(layout.slot_page(slot), rcx);
+    e.mov(layout.slot_delta(slot), rdx);
+  }
+  if (miss.shared) e.mov(layout.delta_at(miss.slot), rdx);
+}
+
 // Fills the TLB's entry, and goes on as if it had been there; falls through where that cannot be.
 void Translator::emit_page_miss(const PageMiss& miss) {
   auto ask = [&](i32 disp, u32 size) {
     e.lea(rcx, {miss.base, disp});
     e.mov_imm(rdx, page_request(size, miss.store));
     e.link(e.call(), thunks.host_delta);
-  };
-  auto back_if_found = [&] {
     e.test(rdx, rdx);
-    e.link(e.jcc(Cond::ne), miss.back);
   };
   e.link_here(miss.jump);
-  if (miss.shared) {
+  if (miss.page_slot >= 0) {  // the slot has another page: the TLB may have this one
+    lifter.check_page(miss.base, miss.low, miss.span, miss.store);
+    u8* absent = e.jcc(Cond::ne);
+    e.mov(rdx, {rcx, offsetof(TlbEntry, host)});
+    keep_page(miss);
+    e.link(e.jmp(), miss.back);
+    e.link_here(absent);
+  }
+  if (miss.shared || miss.page_slot >= 0) {
     ask(miss.low, static_cast<u32>(miss.span));
+    u8* none = e.jcc(Cond::e);
+    keep_page(miss);
+    e.link(e.jmp(), miss.back);
+    e.link_here(none);
+    if (!miss.shared) return;
     e.mov(layout.delta_at(miss.slot), rdx);
-    back_if_found();
   }
   ask(miss.disp, miss.size);
-  back_if_found();
+  e.link(e.jcc(Cond::ne), miss.back);
 }
 
 // What follows on the path relies on live registers: without them it is left, after this one.
@@ -264,25 +318,45 @@ void Translator::emit_cold(const ColdStub& stub) {
   e.link(e.jmp(), stub.back);
 }
 
+void Translator::emit_entering() {
+  for (unsigned k = 0; k < unit_.size(); ++k) {
+    Place& p = unit_[k];
+    if (!p.code || p.entering) continue;
+    p.entering = p.code;
+    if (loops_.slots_at(k).empty()) continue;
+    p.entering = e.here();
+    empty_slots(k);
+    e.link(e.jmp(), p.code);
+  }
+}
+
 // Entries that only forward branches of the unit lead to are passed without a guard; from elsewhere
 // they have one.
 void Translator::emit_outer_entries() {
   for (Place& p : unit_) {
-    if (!p.code || p.loop) continue;
-    const u8* inner = p.code;
+    if (!p.code) continue;
+    if (p.loop) {
+      p.code = p.entering;
+      continue;
+    }
     p.code = e.here();
     emit_guard(p.offset);
-    e.link(e.jmp(), inner);
+    e.link(e.jmp(), p.entering);
   }
 }
 
 void Translator::emit_behind(PageTranslations& page) {
   for (const Side& side : sides_) {
     e.link_here(side.jump);
+    here_ = side.from;
     spend(side.done);
     go(side.offset);
   }
-  for (const Inner& jump : inner_) e.link(jump.jump, unit_[jump.place].code);
+  emit_entering();
+  for (const Inner& jump : inner_) {
+    const Place& to = unit_[jump.to];
+    e.link(jump.jump, loops_.keeps_slots(jump.from, jump.to) ? to.code : to.entering);
+  }
   for (const ColdStub& stub : cold_) emit_cold(stub);
   emit_outer_entries();
   for (const Exit& leave : leaves_) {
@@ -317,11 +391,12 @@ const u8* Translator::translate(const u8* bytes, u16 offset, PageTranslations& p
   lifter.forbid(extensions_.has(Ext::Zca) ? 0 : 2);
   read(bytes, offset);
   mark_entries();
-  plan_sharing();
+  plan_checks();
   page.steps.push_back(std::make_unique<Step[]>(unit_.size()));
   Step* steps = page.steps.back().get();
   steps_ = steps;
   for (unsigned k = 0; k < unit_.size(); ++k) {
+    here_ = k;
     steps[k] = {handler_of(unit_[k].insn.op), unit_[k].insn, 0};
     if (unit_[k].entry) emit_entry(k);
     emit_place(k);

@@ -2,6 +2,7 @@
 // branches leave at the side; their targets within the unit are entries of their own.
 #pragma once
 #include "engine/jit/lifter.hpp"
+#include "engine/jit/loops.hpp"
 #include "engine/jit/thunks.hpp"
 
 namespace rvvm::jit {
@@ -42,6 +43,7 @@ class Translator {
     bool entry = false;  // control comes here from elsewhere than above,
     bool loop = false;   // from below: budget and attention are looked at here
     const u8* code = nullptr;
+    const u8* entering = nullptr;  // the same, after emptying the slots of its loops
   };
   struct Exit {
     u8* jump;  // linked to a way out at first
@@ -49,20 +51,23 @@ class Translator {
   };
   struct Inner {
     u8* jump;
-    unsigned place;
+    unsigned from, to;
   };
   struct Side {  // a branch that is taken
     u8* jump;
+    unsigned from;
     unsigned done;
     i64 offset;
   };
 
   void read(const u8* bytes, u16 offset);
   void mark_entries();
-  void plan_sharing();
+  void plan_checks();
+  bool leads_back(unsigned place, unsigned& target) const;
   int place_at(i64 offset) const;
   void emit_guard(u16 offset);
   void emit_entry(unsigned place);
+  void empty_slots(unsigned place);
   void emit_place(unsigned place);
   bool emit_lifted(unsigned place);
   void emit_interpreted(unsigned place);
@@ -74,9 +79,11 @@ class Translator {
   void emit_behind(PageTranslations& page);
   void emit_cold(const ColdStub& stub);
   void emit_page_miss(const PageMiss& miss);
+  void keep_page(const PageMiss& miss);
   void emit_float_miss(const FloatMiss& miss, const ColdStub& stub);
   void call_interpreter(const ColdStub& stub);
   void leave_at(u64 offset);
+  void emit_entering();
   void emit_outer_entries();
   void publish(PageTranslations& page);
 
@@ -89,8 +96,10 @@ class Translator {
 
   std::vector<Place> unit_;
   std::vector<Sharing> sharing_;
+  LoopPlan loops_;
   u16 end_ = 0;  // offset behind the last instruction; may be page_size
   unsigned done_ = 0;
+  unsigned here_ = 0;  // the place that is translated
   std::vector<ColdStub> cold_;
   std::vector<Side> sides_;
   std::vector<Exit> exits_, leaves_;
