@@ -35,9 +35,10 @@ struct TranslatedState {
 
   u64 pc_page = 0;                        // the page it runs in
   std::array<u64, shared_checks> deltas;  // from guest to host address, of checks that are shared
-  // The page that an access of a loop was on last, and the way there.
+  // The page that an access of a loop was on last, the way there, and how far into the page it may
+  // begin: less than `limit`, which is 0 while there is no page.
   struct PageSlot {
-    u64 page, delta;
+    u64 page, delta, limit;
   };
   std::array<PageSlot, page_slots_count> page_slots;
   // Floating-point registers are in the host's, and MXCSR has frm and collects flags.

@@ -21,6 +21,7 @@ struct PageMiss {
   i32 low = 0, span = 0;
   u8 slot = 0;
   i8 page_slot = -1;  // of a loop: the page that it keeps
+  i32 slot_span = 0;
 };
 
 // The first floating-point instruction of a path, with the registers not in the host's.

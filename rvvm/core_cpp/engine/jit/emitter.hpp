@@ -170,13 +170,6 @@ class Emitter {
     byte(imm);
   }
   void or8(Mem m, Reg s) { rm(0x08, s, m, false, true); }
-  void btc(Reg d, u8 bit) {
-    rex(true, 0, 0, d);
-    byte(0x0f);
-    byte(0xba);
-    byte(0xf8 | (d & 7));
-    byte(bit);
-  }
   void test(Reg a, Reg b) { rr(0x85, b, a); }
   void test32(Reg a, Reg b) { rr(0x85, b, a, false); }
   void shift(Shift op, Reg d, u8 amount) {

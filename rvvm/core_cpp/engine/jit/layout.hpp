@@ -107,8 +107,12 @@ struct Layout {
   Mem x_at(unsigned r) const { return {cpu_reg, x + static_cast<i32>(8 * r)}; }
   Mem f_at(unsigned r) const { return {cpu_reg, f + static_cast<i32>(8 * r)}; }
   Mem f_high(unsigned r) const { return {cpu_reg, f + static_cast<i32>(8 * r) + 4}; }
-  Mem slot_page(unsigned n) const { return {cpu_reg, page_slots + static_cast<i32>(16 * n)}; }
-  Mem slot_delta(unsigned n) const { return {cpu_reg, page_slots + static_cast<i32>(16 * n) + 8}; }
+  Mem slot(unsigned n, std::size_t member) const {
+    return {cpu_reg, page_slots + static_cast<i32>(sizeof(TranslatedState::PageSlot) * n + member)};
+  }
+  Mem slot_page(unsigned n) const { return slot(n, offsetof(TranslatedState::PageSlot, page)); }
+  Mem slot_delta(unsigned n) const { return slot(n, offsetof(TranslatedState::PageSlot, delta)); }
+  Mem slot_limit(unsigned n) const { return slot(n, offsetof(TranslatedState::PageSlot, limit)); }
   Mem delta_at(unsigned slot) const { return {cpu_reg, deltas + static_cast<i32>(8 * slot)}; }
 };
 

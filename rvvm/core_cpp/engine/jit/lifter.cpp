@@ -107,7 +107,8 @@ void Lifter::check_page(Reg base, i32 low, i32 span, bool store) {
 }
 
 // rdx = the way from guest to host address, of all that the check covers; the jump when there is
-// none at hand. The page that a slot keeps differs from the address by no more than an offset.
+// none at hand. An address differs from the page that a slot keeps
+// by the offset, if it is there; nothing is less than the limit of an empty slot.
 u8* Lifter::find_page(const PageMiss& miss) {
   if (miss.page_slot < 0) {
     check_page(miss.base, miss.low, miss.span, miss.store);
@@ -118,8 +119,8 @@ u8* Lifter::find_page(const PageMiss& miss) {
   const unsigned slot = static_cast<unsigned>(miss.page_slot);
   lea(rcx, miss.base, miss.low);
   e.alu(Alu::xor_, rcx, layout.slot_page(slot));
-  e.alu(Alu::cmp, rcx, static_cast<i32>(page_size) - miss.span);
-  u8* jump = e.jcc(Cond::a);
+  e.alu(Alu::cmp, rcx, layout.slot_limit(slot));
+  u8* jump = e.jcc(Cond::ae);
   e.mov(rdx, layout.slot_delta(slot));
   return jump;
 }
@@ -134,6 +135,7 @@ bool Lifter::operand(U address, Width width, bool store, Mem& where) {
   miss.shared = first;
   miss.slot = sharing_.slot;
   miss.page_slot = sharing_.page_slot;
+  miss.slot_span = sharing_.slot_span;
   if (sharing_.role == Sharing::Role::next) {
     e.mov(rdx, layout.delta_at(sharing_.slot));
     e.test(rdx, rdx);

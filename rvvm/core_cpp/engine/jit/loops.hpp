@@ -15,21 +15,23 @@ struct Loop {
     u8 number;
     u8 base;  // the guest register
     bool store;
-    i32 area;  // of displacements
+    i32 area;      // of displacements
+    i32 span = 0;  // the longest reach of an access
   };
   unsigned head, last;  // places of the unit
-  std::vector<Slot> slots;
+  std::vector<Slot> slots{};
 
   bool contains(unsigned place) const { return head <= place && place <= last; }
 };
 
 class LoopPlan {
  public:
-  // Of a path of instructions, with its branches back: (from, to).
+  // A branch back.
   struct Edge {
     unsigned from, to;
   };
   LoopPlan() = default;
+  // Of a path of instructions.
   LoopPlan(std::span<const Insn> path, std::span<const Edge> back);
 
   // Gives slots to accesses that have a check of their own.
@@ -37,13 +39,14 @@ class LoopPlan {
   // Whether slots hold what they should after this step; else they are emptied first.
   bool keeps_slots(unsigned from, unsigned to) const;
   // All that must be empty when a place is come to from elsewhere.
-  std::vector<Loop::Slot> slots_at(unsigned place) const;
+  std::vector<unsigned> slots_at(unsigned place) const;
 
  private:
   static constexpr i32 small_step = 64, area = 512;
+  static constexpr unsigned longest_chain = 3;  // of registers that are moved through each other
   Loop* innermost(unsigned place);
-  bool stays_near(const Loop& loop, unsigned base) const;
-  const Loop::Slot* slot_for(Loop& loop, const Insn& insn, bool store);
+  bool stays_near(const Loop& loop, unsigned x, unsigned base, unsigned chain) const;
+  Loop::Slot* slot_for(Loop& loop, const Insn& insn, bool store);
 
   std::vector<Insn> path_;
   std::vector<Loop> loops_;

@@ -12,6 +12,7 @@ struct Sharing {
   u8 slot = 0;            // where the way is kept
   i32 low = 0, span = 0;  // of the first: the bytes that all of them reach, from its base register
   i8 page_slot = -1;      // in a loop: see loops.hpp
+  i32 slot_span = 0;      // the longest reach of those that have this slot
 };
 
 // An access to memory at x[rs1] + imm.

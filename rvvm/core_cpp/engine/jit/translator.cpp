@@ -135,13 +135,8 @@ void Translator::emit_entry(unsigned place) {
   if (p.loop) emit_guard(p.offset);
 }
 
-// Far from where its base register can get in the loop, so that no address is on that page.
 void Translator::empty_slots(unsigned place) {
-  for (const Loop::Slot& slot : loops_.slots_at(place)) {
-    e.mov(rcx, lifter.integer_in(slot.base, rcx));
-    e.btc(rcx, 62);
-    e.mov(layout.slot_page(slot.number), rcx);
-  }
+  for (const unsigned slot : loops_.slots_at(place)) e.mov(layout.slot_limit(slot), 0);
 }
 
 void Translator::emit_place(unsigned place) {
@@ -264,6 +259,7 @@ void Translator::keep_page(const PageMiss& miss) {
     e.alu(Alu::and_, rcx, -static_cast<i32>(page_size));
     e.mov(layout.slot_page(slot), rcx);
     e.mov(layout.slot_delta(slot), rdx);
+    e.mov(layout.slot_limit(slot), static_cast<i32>(page_size) - miss.slot_span + 1);
   }
   if (miss.shared) e.mov(layout.delta_at(miss.slot), rdx);
 }

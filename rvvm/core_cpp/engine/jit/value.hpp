@@ -69,6 +69,8 @@ template <class Fold> Value binary(Kind kind, Value a, Value b, Fold fold) {
 
 // The program counter moves with what is added to it, so that jump targets stay known.
 inline Value operator+(Value a, Value b) {
+  if (a.constant() && !a.imm()) return b;
+  if (b.constant() && !b.imm()) return a;
   if (b.constant() && !a.constant() && a.node().kind == Kind::pc)
     return {*a.arena(), {Kind::pc, 0, -1, -1, -1, a.node().imm + b.imm()}};
   return binary(Kind::add, a, b, [](u64 p, u64 q) { return p + q; });
