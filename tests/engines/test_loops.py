@@ -64,7 +64,13 @@ def test_into_the_middle(world: World) -> None:
 
 @pytest.mark.parametrize("world", WORLDS[:4], ids=str)
 def test_nested(world: World) -> None:
-    inner = ["lbu a0, 0(a4)", "sb a0, 0(a5)", "addi a4, a4, 1", "addi a3, a3, -1", "bne a3, x0, -16"]
+    inner = [
+        "lbu a0, 0(a4)",
+        "sb a0, 0(a5)",
+        "addi a4, a4, 1",
+        "addi a3, a3, -1",
+        "bne a3, x0, -16",
+    ]
     outer = ["ld a1, 0(a5)", "addi a3, x0, 40", *inner, "addi a5, a5, 56", "addi a2, a2, -1"]
     back = [f"bne a2, x0, {-4 * len(outer)}"]
     check(world, [*start(-512), "addi a2, x0, 60", *outer, *back])

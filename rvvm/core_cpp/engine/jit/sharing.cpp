@@ -28,24 +28,32 @@ void SharingPlan::start() {
   slots_ = 0;
 }
 
+// Whether an access can rely on a group's check; then it does.
+bool SharingPlan::join(Group& g, const Insn& insn, BasedAccess a, Sharing& result,
+                       std::span<Sharing> results) {
+  if (!g.open) return false;
+  Sharing& first = results[g.first];
+  const i32 low = std::min(insn.imm + g.moved, g.low);
+  const i32 high = std::max(insn.imm + g.moved + a.size, g.high);
+  const bool has_slot =
+      first.role == Sharing::Role::first || slots_ < TranslatedState::shared_checks;
+  if (!has_slot || high - low > reach) return false;
+  if (first.role == Sharing::Role::alone) first = {Sharing::Role::first, static_cast<u8>(slots_++)};
+  g.low = low;
+  g.high = high;
+  first.low = low;
+  first.span = high - low;
+  result = {Sharing::Role::next, first.slot};
+  return true;
+}
+
+// What may be stored to may be loaded from: R=0 with W=1 is reserved in every table and in PMP.
 void SharingPlan::access(const Insn& insn, BasedAccess a, unsigned number,
                          std::span<Sharing> results) {
-  Group& g = groups_[insn.rs1][a.store];
-  const i32 low = insn.imm + g.moved, high = low + a.size;
-  const i32 all_low = std::min(low, g.low), all_high = std::max(high, g.high);
-  Sharing& first = results[g.first];
-  const bool has_slot =
-      g.open && (first.role == Sharing::Role::first || slots_ < TranslatedState::shared_checks);
-  if (!has_slot || all_high - all_low > reach) {
-    g = {number, insn.imm, insn.imm + a.size, 0, true};
-    return;
-  }
-  if (first.role == Sharing::Role::alone) first = {Sharing::Role::first, static_cast<u8>(slots_++)};
-  g.low = all_low;
-  g.high = all_high;
-  first.low = g.low;
-  first.span = g.high - g.low;
-  results[number] = {Sharing::Role::next, first.slot};
+  auto& [loads, stores] = groups_[insn.rs1];
+  if (join(a.store ? stores : loads, insn, a, results[number], results)) return;
+  if (!a.store && join(stores, insn, a, results[number], results)) return;
+  (a.store ? stores : loads) = {number, insn.imm, insn.imm + a.size, 0, true};
 }
 
 bool writes_register(const Insn& insn, unsigned x) {

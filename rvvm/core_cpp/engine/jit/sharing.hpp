@@ -39,6 +39,8 @@ class SharingPlan {
     bool open = false;
   };
   void access(const Insn& insn, BasedAccess a, unsigned number, std::span<Sharing> results);
+  bool join(Group& group, const Insn& insn, BasedAccess a, Sharing& result,
+            std::span<Sharing> results);
   void written(const Insn& insn);
 
   Group groups_[32][2];  // by base register, and loads or stores
