@@ -1,4 +1,4 @@
-"""Loops over memory: the translator keeps pages from round to round, and shares checks of the TLB."""
+"""Loops over memory: the translator keeps pages from round to round and shares TLB checks."""
 
 from __future__ import annotations
 
