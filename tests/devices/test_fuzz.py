@@ -19,11 +19,13 @@ from rvvm.py.devices.sifive_test import SifiveTest
 from rvvm.py.devices.syscon import Syscon
 from rvvm.py.devices.uart import Uart
 from rvvm.py.devices.virtio.block import Block
+from rvvm.py.devices.virtio.console import Console, Port
 from rvvm.py.devices.virtio.entropy import Entropy
 from rvvm.py.devices.virtio.function import Function
 from rvvm.py.devices.virtio.mmio import VirtioMmio
 from rvvm.py.devices.virtio.ram import Ram
 from rvvm.py.host import Clock
+from rvvm.py.stream import MemoryStream
 from rvvm.py.tree import Region
 
 SYSTEM = FakeSystem()
@@ -58,6 +60,10 @@ DEVICES = {
     "virtio, empty": (lambda: VirtioMmio(), 0x1000),
     "virtio, entropy": (lambda: VirtioMmio(_with_ram(Entropy())), 0x1000),
     "virtio, block": (lambda: VirtioMmio(_with_ram(Block(NoDisk(), queues=3))), 0x1000),
+    "virtio, console": (
+        lambda: VirtioMmio(_with_ram(Console([Port(MemoryStream()), Port(MemoryStream(), "x")]))),
+        0x1000,
+    ),
     "htif": (lambda: Htif(SYSTEM, lambda code: None), 0x10),
 }
 
