@@ -143,6 +143,7 @@ def _user_link(words: _Words, mac: bytes) -> net.Link:
         match = _FORWARD.fullmatch(forward)
         if match is None or match[4] not in ("", net.ADDRESS):
             raise words.error(f"hostfwd={forward}: expected tcp:[address]:port-:port")
+        net.check_free(match[1], match[2], int(match[3]))
         host = f"{match[2]}/" if match[2] else ""
         forwards += ["-t" if match[1] == "tcp" else "-u", f"{host}{match[3]}:{match[5]}"]
     return net.PasstLink(mac, forwards)

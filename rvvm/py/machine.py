@@ -60,7 +60,9 @@ class Machine:
     OpenSBI starts it, ``bios="none"`` starts it in M-mode. ``memory`` is a size (``"1G"``, or bytes
     as an int), ``harts`` a number; without them the tree decides. ``clock="instructions"`` makes
     runs repeatable; else several harts run on a host thread each, unless ``threads=False``.
-    UserError when something is wrong with what is given.
+    ``drive``, ``netdev``, ``share`` and ``device`` are texts as on the command line, or lists of
+    them; a drive may be a path or a ``Drive``, too, and ``commit=True`` lets the guest write into
+    the images. UserError when something is wrong with what is given.
     """
 
     def __init__(self, dtb: Any = None, **options: Any) -> None:

@@ -252,13 +252,25 @@ class PasstLink(StreamLink):
             os.close(self._errors)
 
 
+def check_free(kind: str, address: str, port: int) -> None:
+    """UserError when a port of the host's is taken: passt goes on without it."""
+    how = socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM
+    with socket.socket(socket.AF_INET, how) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, kind == "tcp")
+        try:
+            probe.bind((address, port))
+        except (OSError, OverflowError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "no such port"
+            raise UserError(f"--netdev user: {kind} port {port}: {reason}") from None
+
+
 def _passt_command(descriptor: int) -> list[str]:
     from shutil import which
 
     if which("passt") is None:
         raise UserError("--netdev user: needs passt, which is not installed: apt install passt")
     where = ["-a", ADDRESS, "-n", "255.255.255.0", "-g", GATEWAY, "--dns-forward", RESOLVER]
-    how = ["--foreground", "--quiet", "--stderr", "--fd", str(descriptor), "-m", str(MTU)]
+    how = ["--foreground", "--quiet", "--fd", str(descriptor), "-m", str(MTU)]
     return ["passt", *how, *where]
 
 

@@ -40,8 +40,8 @@ def image(tmp_path: Path) -> Path:
     return path
 
 
-def boot(image: Path, bus: str, modules: str, **options: object) -> rvvm.Machine:
-    machine = rvvm.Machine(
+def made(image: Path, bus: str, modules: str, **options: object) -> rvvm.Machine:
+    return rvvm.Machine(
         kernel="debian",
         memory="512M",
         append=f"console=ttyS0 quiet rvvm.modules={modules}",
@@ -49,6 +49,10 @@ def boot(image: Path, bus: str, modules: str, **options: object) -> rvvm.Machine
         device=f"virtio-rng,bus={bus}",
         **options,
     )
+
+
+def boot(image: Path, bus: str, modules: str, **options: object) -> rvvm.Machine:
+    machine = made(image, bus, modules, **options)
     machine.console.expect(PROMPT, timeout=600)
     return machine
 
@@ -80,3 +84,17 @@ def test_an_overlay_keeps_the_base_as_it_was(image: Path) -> None:
     machine = boot(image, "pci", "virtio_blk,ext4")
     shell(machine, "mount /dev/vda /mnt && echo gone > /mnt/hello && sync && cat /mnt/hello")
     assert image.read_bytes() == before
+
+
+def test_the_same_run_with_a_disk(image: Path) -> None:
+    """Where time counts instructions, what the disk and the random bytes do repeats, too."""
+    states = []
+    for _ in range(2):
+        machine = made(image, "pci", "virtio_blk,virtio_rng", clock="instructions")
+        machine.run(until=rvvm.instructions(1_400_000_000), timeout=300)
+        assert "harts 0" in machine.console.text, "the modules are loaded"
+        disk = machine.board.devices["/soc/pci@30000000"].state()
+        states.append((machine.harts[0].core.registers(), disk, machine.console.text))
+        queues = [disk["functions"][slot]["function"]["queues"] for slot in (1, 2)]
+        assert all(queue[0]["position"][0] for queue in queues), "both were used"
+    assert states[0] == states[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -154,7 +155,7 @@ def test_a_net_through_passt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     script = passt_stand_in(tmp_path, monkeypatch, ANSWERS)
     machine = rvvm.Machine(
         netdev=[
-            "user,hostfwd=tcp::2222-:22,hostfwd=udp:127.0.0.1:53-10.0.2.15:5353",
+            "user,hostfwd=tcp::2222-:22,hostfwd=udp:127.0.0.1:5399-10.0.2.15:5353",
             "user,mac=02:00:00:00:00:07,bus=mmio",
         ]
     )
@@ -170,15 +171,27 @@ def test_a_net_through_passt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_forwards_are_passt_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = passt_stand_in(tmp_path, monkeypatch, ANSWERS)
-    rvvm.Machine(netdev="user,hostfwd=tcp::2222-:22,hostfwd=udp:127.0.0.1:53-10.0.2.15:5353")
+    rvvm.Machine(netdev="user,hostfwd=tcp::2222-:22,hostfwd=udp:127.0.0.1:5399-10.0.2.15:5353")
     called = Path(f"{script}.called").read_text()
-    assert called.endswith("-t 2222:22 -u 127.0.0.1/53:5353")
+    assert called.endswith("-t 2222:22 -u 127.0.0.1/5399:5353")
 
 
 def test_passt_that_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     passt_stand_in(tmp_path, monkeypatch, "sys.exit('Failed to bind port 2222')")
     with pytest.raises(UserError, match="--netdev user: passt: Failed to bind port 2222"):
         rvvm.Machine(netdev="user")
+
+
+@pytest.mark.parametrize("kind", ["tcp", "udp"])
+def test_a_port_that_is_taken(kind: str) -> None:
+    how = socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM
+    with socket.socket(socket.AF_INET, how) as taken:
+        taken.bind(("127.0.0.1", 0))
+        if kind == "tcp":
+            taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=rf"{kind} port {port}: Address already in use"):
+            rvvm.Machine(netdev=f"user,hostfwd={kind}::{port}-:22")
 
 
 def test_passt_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,6 +206,7 @@ def test_passt_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
         ("tap", "kind is one of user, socket"),
         ("user,hostfwd=2222:22", "hostfwd=2222:22: expected tcp:"),
         ("user,hostfwd=tcp::1-10.0.0.9:2", "hostfwd=tcp::1-10.0.0.9:2: expected tcp:"),
+        ("user,hostfwd=tcp::99999-:22", "tcp port 99999: no such port"),
         ("user,mac=53:54:00:12:34:56", "mac is six bytes of a single station"),
         ("user,mac=5254", "mac is six bytes of a single station"),
         ("socket", "names no localaddr"),
