@@ -38,18 +38,28 @@ struct Block {
 
 // What a translating engine keeps with a page, and loses with it. Offsets are within the page.
 struct PageTranslations {
-  std::unique_ptr<std::array<const u8*, page_size / 2>> entries;  // where code for an offset starts
   std::unordered_multimap<u16, u8*> waiting;   // jumps to offsets that have none yet
   std::vector<std::unique_ptr<Step[]>> steps;  // for what translated code leaves to handlers
   std::vector<u8*> guards;                     // conditional jumps out, one at each entry
 
-  const u8* entry(u64 offset) const { return entries ? (*entries)[offset / 2] : nullptr; }
+  // Where code for an offset starts; the first that is entered stays.
+  const u8* entry(u64 offset) const {
+    const u16 number = numbers_ ? (*numbers_)[offset / 2] : 0;
+    return number ? codes_[number - 1] : nullptr;
+  }
   void enter(u64 offset, const u8* code) {
-    if (!entries) entries = std::make_unique<std::array<const u8*, page_size / 2>>();
-    if (!(*entries)[offset / 2]) (*entries)[offset / 2] = code;
+    if (entry(offset)) return;
+    if (!numbers_) numbers_ = std::make_unique<std::array<u16, page_size / 2>>();
+    codes_.push_back(code);
+    (*numbers_)[offset / 2] = static_cast<u16>(codes_.size());
   }
   // Makes every entry leave at once, for who still knows a way to it.
   void close() const;
+
+ private:
+  // Pages are many and entries few.
+  std::unique_ptr<std::array<u16, page_size / 2>> numbers_;  // of the entry at an offset, from 1
+  std::vector<const u8*> codes_;
 };
 
 // The steps of a page's blocks, side by side; they go with the page.

@@ -275,6 +275,7 @@ std::optional<Hpa> Mmu::fetch(u64 address) {
   if (!uncached && pmp.uniform(t.physical)) {
     count_fill(*exec);
     exec->fill_fetch(address, t);
+    if (exec->fetch.global(address)) tlb.note_shared_code(address, t.span);
   }
   return t.physical;
 }

@@ -132,9 +132,8 @@ void Tlb::count(const FenceScope& scope) {
 
 void Tlb::fence(const FenceScope& scope) {
   count(scope);
-  const bool of_globals =
-      scope.any_asid && (scope.any_address || GlobalCache::covers(scope.address));
-  if (of_globals || scope.guest_physical) globals_mapping_ = ++generation_;
+  const bool of_code = scope.any_address || shared_code_.hold(scope.address);
+  if ((scope.any_asid && of_code) || scope.guest_physical) globals_mapping_ = ++generation_;
   for (Context& c : contexts_) {
     if (c.key.virt() != scope.virt) continue;
     if (scope.virt && !scope.any_vmid && c.key.vmid() != scope.vmid) continue;
@@ -167,6 +166,7 @@ bool Tlb::fence(Context& c, const FenceScope& scope) {
 
 void Tlb::clear() {
   globals_mapping_ = ++generation_;
+  shared_code_ = {};
   for (Context& c : contexts_) {
     c.clear();
     c.space = c.guest_space = c.world = 0;

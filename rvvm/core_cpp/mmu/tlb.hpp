@@ -95,6 +95,29 @@ struct Context {
   std::array<u64, 64> code_pages_{};  // a bit for each page, by its number modulo 4096
 };
 
+// Pages that code was fetched from: maybe more than were noted, never fewer.
+class CodePages {
+ public:
+  void note(u64 address, u64 span) {
+    if (span > page_size) {  // all that the leaf maps
+      const u64 first = span == ~u64{0} ? 0 : address & ~(span - 1);
+      large_first_ = std::min(large_first_, first);
+      large_last_ = std::max(large_last_, first + (span - 1));
+    }
+    word(address) |= bit(address);
+  }
+  bool hold(u64 address) const {
+    const bool large = address >= large_first_ && address <= large_last_;
+    return large || (const_cast<CodePages*>(this)->word(address) & bit(address));
+  }
+
+ private:
+  u64& word(u64 address) { return pages_[address / page_size / 64 % pages_.size()]; }
+  static u64 bit(u64 address) { return u64{1} << (address / page_size % 64); }
+  std::array<u64, 64> pages_{};  // a bit for each page, by its number modulo 4096
+  u64 large_first_ = ~u64{0}, large_last_ = 0;
+};
+
 // What a fence names; absent operands mean all.
 struct FenceScope {
   bool virt = false;
@@ -117,6 +140,7 @@ class Tlb {
   // The world of a context, whose global mappings it shares, as a number; and of their changes.
   u32 world(Context& context) { return context.world ? context.world : world_of(context); }
   u64 globals_mapping() const { return globals_mapping_; }
+  void note_shared_code(u64 address, u64 span) { shared_code_.note(address, span); }
   void forget_writable(const u8* host_page);
 
   // What walks in a context have found, and may begin with.
@@ -148,6 +172,7 @@ class Tlb {
   std::array<Context*, 16> recent_;  // by the key's hash: asked before all are
   TableCache tables_;
   GlobalCache globals_;
+  CodePages shared_code_;
   u64 clock_ = 0, generation_ = 0, globals_mapping_ = 0;
   u32 spaces_ = 0, worlds_ = 0;  // the last ones given
 };
