@@ -133,16 +133,23 @@ class System:
         hot: int = 12,
         code_size: int = 67108864,
         threads: bool = False,
+        disturb: int | None = None,
+        check_translations: bool = False,
     ) -> None:
         """``accel``: ``interp``, ``jit``, or ``auto`` for the fastest that this host has.
 
-        The rest is for the translating engine: whether jumps lead straight to translated code, how
-        many instructions a unit may have (1 to 64), the time a block comes up at which it is
-        translated, bytes of memory for code. ValueError for what is not known, or not to be had on
-        this host.
+        The next four are for the translating engine: whether jumps lead straight to translated
+        code, how many instructions a unit may have (1 to 64), the time a block comes up at which it
+        is translated, bytes of memory for code. ValueError for what is not known, or not to be had
+        on this host.
 
         With ``threads`` several harts run on a host thread each, and take turns only while somebody
         observes, where time counts instructions, and for a small budget.
+
+        The last two look for mistakes in the core. With ``disturb``, a seed, code, translations or
+        ways to code are lost every few instructions of harts that take turns. With
+        ``check_translations`` each access that a cached translation serves makes its walk all the
+        same; where they differ, ``run`` raises RuntimeError.
         """
     @property
     def harts(self) -> list[Hart]: ...

@@ -18,50 +18,43 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from random import Random
 from typing import Any
 
-from engines.fuzz_pieces import Piece, pieces
-from engines.fuzz_worlds import DATA_PAGES, PAGE, PROGRAM, RAM_SIZE, Place, Start, World, contents
+from engines.fuzz_pieces import Piece, Pool
+from engines.fuzz_worlds import DATA_PAGES, PAGE, PROGRAM, SEEN, Place, Start, World, contents
 from engines.jit_programs import NOP, Slot, listing
-from privileged.bench import RAM
 from rvvm import _core
 
 PROGRAMS = 400  # in a batch
 LONGEST = 60  # instructions of a program
 TOGETHER = 32  # batches that draw from the same pieces
-PIECES = 4000
 STARTS = 24
 BETWEEN = 32  # programs between two looks at all of memory
 SECONDS = 60  # that no batch needs
 DATA_RANGE = [(DATA_PAGES[0], len(DATA_PAGES) * PAGE)]
-ALL = [(RAM, RAM_SIZE)]
-
-
-@dataclass(frozen=True)
-class Pool:
-    """What batches are made of."""
-
-    pieces: list[Piece]
-    code: bytes
-
-    @classmethod
-    @lru_cache(2)
-    def of(cls, number: int) -> Pool:
-        found = pieces(Random(f"pieces {number}"), PIECES)
-        return cls(found, b"".join(slot for piece in found for slot in piece))
 
 
 def engine_options(chance: Random) -> dict[str, Any]:
     """How the translating engine is set for a batch."""
+    debugging: dict[str, Any] = {}
+    if chance.random() < 0.2:
+        debugging["disturb"] = chance.getrandbits(32)
+    if chance.random() < 0.1:
+        debugging["check_translations"] = True
     return {
         "accel": "jit",
         "hot": chance.choice((1, 1, 1, 2, 3, 12)),
         "chain": chance.random() < 0.85,
         "unit_limit": chance.choice((64, 64, 64, 64, 1, 2, 5, 17)),
         "code_size": chance.choice((1 << 20, 1 << 20, 1)),
+        **debugging,
     }
+
+
+def strict(engine: dict[str, Any]) -> bool:
+    """Whether a translation may be lost before its fence."""
+    return bool(engine.get("disturb") or engine.get("check_translations"))
 
 
 def budgets(chance: Random) -> list[int]:
@@ -92,6 +85,7 @@ class Batch:
     starts: list[Start]
     runs: list[Run]
     data: list[bytes]
+    still: bool  # code cannot be written
     often: bool = False  # compare all memory after each run
 
     @classmethod
@@ -99,25 +93,39 @@ class Batch:
         chance = Random(f"batch {seed}")
         pool = Pool.of(seed // TOGETHER)
         world = World.random(chance)
-        programs = [program(chance, pool.pieces) for _ in range(PROGRAMS)]
+        options = engine_options(chance) | engine
+        # Where translations may be lost, no store may replace a fence.
+        still = strict(options) and chance.random() < 0.5
+        pieces = pool.fenceless if strict(options) and not still else pool.pieces
+        programs = [program(chance, pieces) for _ in range(PROGRAMS)]
         return cls(
             seed,
             world,
-            engine_options(chance) | engine,
+            options,
             2 * (chance.random() < 0.4 and "c" not in world.without),
             programs,
             [Start.random(chance, world) for _ in range(STARTS)],
             [Run(n, chance.randrange(STARTS), budgets(chance)) for n in range(PROGRAMS)],
             [contents(chance, pool.code) for _ in range(2)],
+            still,
         )
 
     def differs(self) -> Difference | None:
         """Runs it on both."""
         code = b"".join(slot for slots in self.programs for slot in slots)
         places = self.entries()
+        common = {k: v for k, v in self.engine.items() if k == "check_translations"}
         both = [
-            Place(self.world, f"world {self.seed}", code, self.odd, engine)
-            for engine in ({}, self.engine)
+            Place(
+                self.world,
+                f"world {self.seed}",
+                code,
+                self.odd,
+                engine,
+                strict(self.engine),
+                self.still,
+            )
+            for engine in (common, self.engine)
         ]
         systems = [place.system for place in both]
         for number, run in enumerate(self.runs):
@@ -129,7 +137,7 @@ class Batch:
             for place in both:
                 place.start(registers, start.status, start.fcsr, start.swapped, pc)
             last = number == len(self.runs) - 1 or number % BETWEEN == BETWEEN - 1
-            compared = ALL if last or self.often else DATA_RANGE
+            compared = SEEN if last or self.often else DATA_RANGE
             found = _core.lockstep(*systems, run.budgets, compared)
             if found is not None:
                 return Difference(number, found, difference(*both))
@@ -181,15 +189,15 @@ def program(chance: Random, pool: list[Piece]) -> Piece:
 def difference(one: Place, other: Place) -> str:
     """Everything in which the interpreter's system and the other differ."""
     lines = []
-    mine, its = facts(one), facts(other)
-    for name in mine:
-        if mine[name] != its[name]:
-            lines.append(f"{name}: interpreter {mine[name]:#x}, translated {its[name]:#x}")
-    memory = [place.system.read(RAM, RAM_SIZE) for place in (one, other)]
-    if memory[0] != memory[1]:
-        differing = [at for at in range(RAM_SIZE) if memory[0][at] != memory[1][at]]
+    known, others = facts(one), facts(other)
+    for name, value in known.items():
+        if value != others[name]:
+            lines.append(f"{name}: interpreter {value:#x}, translated {others[name]:#x}")
+    for base, size in SEEN:
+        mine, its = (place.system.read(base, size) for place in (one, other))
+        differing = [at for at in range(size) if mine[at] != its[at]] if mine != its else []
         lines += [
-            f"[{RAM + at:#x}]: interpreter {memory[0][at]:#04x}, translated {memory[1][at]:#04x}"
+            f"[{base + at:#x}]: interpreter {mine[at]:#04x}, translated {its[at]:#04x}"
             for at in differing[:16]
         ]
     return "\n".join(lines)
@@ -307,15 +315,22 @@ def _fewer_budgets(batch: Batch, fails: Callable[[Batch], bool]) -> Batch:
 
 def _fewer_slots(batch: Batch, fails: Callable[[Batch], bool], say: Callable[[str], None]) -> Batch:
     flat = [slot for slots in batch.programs for slot in slots]
+    keep = strict(batch.engine)
     step = len(flat)
     while step := step // 2:
         for at in range(0, len(flat), step):
             part = flat[at : at + step]
-            less = [*flat[:at], *[NOP] * len(part), *flat[at + step :]]
-            if any(slot != NOP for slot in part) and fails(_with(batch, less)):
+            nothing = [slot if keep and is_fence(slot) else NOP for slot in part]
+            less = [*flat[:at], *nothing, *flat[at + step :]]
+            if nothing != part and fails(_with(batch, less)):
                 flat = less
         say(f"{sum(slot != NOP for slot in flat)} instructions left")
     return _with(batch, flat)
+
+
+def is_fence(slot: Slot) -> bool:
+    """Without its fences a program may have more than one outcome, where translations get lost."""
+    return int.from_bytes(slot, "little") & 0xFE00_7FFF in (0x1200_0073, 0x2200_0073)
 
 
 def _with(batch: Batch, flat: Iterable[Slot]) -> Batch:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, lru_cache
 from random import Random
 from typing import Any
 
@@ -31,8 +32,9 @@ from semantics.integer_programs import letters, scattered, table
 Piece = list[Slot]
 
 # Registers that programs read and do not write; 28 and 29 are the handlers'.
-LEAVES, OTHER_ROOT, OTHER_CODE, OTHER_DATA, LOOPS, CODE, DATA = 23, 24, 25, 26, 27, 30, 31
-KEPT = {LEAVES, OTHER_ROOT, OTHER_CODE, OTHER_DATA, LOOPS, 28, 29, CODE, DATA}
+CODE_LEAVES, LEAVES, OTHER_ROOT, OTHER_CODE, OTHER_DATA, LOOPS = range(22, 28)
+CODE, DATA = 30, 31
+KEPT = {CODE_LEAVES, LEAVES, OTHER_ROOT, OTHER_CODE, OTHER_DATA, LOOPS, 28, 29, CODE, DATA}
 #: pointers into data at the start of a run: some live in host registers, others do not
 BASES = (2, 3, 5, 8, 9, 10, 11, 12, 13, 14, 15, 18)
 
@@ -221,26 +223,32 @@ def other_space(make: PieceMaker) -> Piece:
     return [*swap, *fenced, *accesses(make), *back]
 
 
-#: x6 points to the leaf entry for what a register points to: both are in the first MiB of RAM
-ENTRY = f"srli x6, x{{}}, 9; andi x6, x6, 0x7f8; add x6, x6, x{LEAVES}; ld x5, 0(x6)"
+#: x6 points to the leaf entry of the page that a register points into
+ENTRY = "srli x6, x{of}, 9; andi x6, x6, 0x7f8; add x6, x6, x{leaves}; ld x5, 0(x6)"
+#: both address spaces of a hypervisor; traps in a guest, which needs no more than its own
+ALL_FENCES = "sfence.vma x0, x0; hfence.vvma x0, x0"
+#: the pages of the entry at x6 and of the next, where the supervisor has them: the table is mapped
+#: 3 GiB behind the first page that it maps
+TWO_FENCES = """sub x7, x6, x{leaves}; slli x7, x7, 9; add x7, x7, x{leaves}
+    lui x6, 0xc0000; add x7, x7, x6; add x7, x7, x6; add x7, x7, x6
+    sfence.vma x7, x0; hfence.vvma x7, x0
+    lui x6, 1; add x7, x7, x6; sfence.vma x7, x0; hfence.vvma x7, x0"""
 
 
 def other_leaf(make: PieceMaker) -> Piece:
     """Two pages change places, or a leaf loses a bit for a while, with the fences that it takes.
 
-    Behind the first store nothing may be fetched or loaded before the fence.
+    Nothing that the change is about may be reached between the store and the fence, for that might
+    go by the old leaf or by the new one. Fetches do, where the page has code.
     """
     chance = make.chance
-    of = chance.choice((CODE, DATA, DATA))
-    begin = fixed(ENTRY.format(of))
+    of, leaves = chance.choice(((CODE, CODE_LEAVES), (DATA, LEAVES), (DATA, LEAVES)))
+    begin = fixed(ENTRY.format(of=of, leaves=leaves))
+    fence = chance.choice((ALL_FENCES, TWO_FENCES.format(leaves=leaves)))
     if chance.random() < 0.5:
-        fence = "sfence.vma x0, x0"
-        if chance.random() < 0.6:
-            fence = f"sfence.vma x{of}, x0; lui x6, 1; add x6, x6, x{of}; sfence.vma x6, x0"
-        swap = f"ld x7, 8(x6); sd x7, 0(x6); sd x5, 8(x6); {fence}"
-        return [*begin, *fixed(swap), *(accesses(make) if of == DATA else plain(make))]
+        swap = fixed(f"ld x7, 8(x6); sd x7, 0(x6); sd x5, 8(x6); {fence}")
+        return [*begin, *swap, *(accesses(make) if of == DATA else plain(make))]
     bit = chance.choice((PTE_W, PTE_R | PTE_W, PTE_U, PTE_A, PTE_D, PTE_X))
-    fence = chance.choice((f"sfence.vma x{of}, x0", "sfence.vma x0, x0"))
     change = fixed(f"xori x5, x5, {bit}; sd x5, 0(x6); {fence}")
     used = accesses(make) if of == DATA else fixed(f"jalr x1, 8(x{CODE})") * chance.getrandbits(1)
     return [*begin, *change, *used, *begin, *change]
@@ -314,9 +322,25 @@ WEIGHTS: dict[Callable[[PieceMaker], Piece], int] = {
     illegal: 1,
     short_branches: 5,
 }
+PIECES = 4000
 KINDS, SHARES = tuple(WEIGHTS), tuple(WEIGHTS.values())
 
 
-def pieces(chance: Random, count: int) -> list[Piece]:
-    make = PieceMaker(chance)
-    return [kind(make) for kind in chance.choices(KINDS, SHARES, k=count)]
+@dataclass(frozen=True)
+class Pool:
+    """What programs are made of."""
+
+    pieces: list[Piece]
+    fenceless: list[Piece]  # without those that need a fence
+    code: bytes
+
+    @classmethod
+    @lru_cache(2)
+    def of(cls, number: int) -> Pool:
+        chance = Random(f"pieces {number}")
+        make = PieceMaker(chance)
+        kinds = chance.choices(KINDS, SHARES, k=PIECES)
+        found = [kind(make) for kind in kinds]
+        both = zip(kinds, found, strict=True)
+        fenceless = [piece for kind, piece in both if kind is not other_leaf]
+        return cls(found, fenceless, b"".join(slot for piece in found for slot in piece))

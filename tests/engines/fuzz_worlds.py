@@ -6,7 +6,15 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from engines.fuzz_pieces import BASES, LEAVES, LOOPS, OTHER_CODE, OTHER_DATA, OTHER_ROOT
+from engines.fuzz_pieces import (
+    BASES,
+    CODE_LEAVES,
+    LEAVES,
+    LOOPS,
+    OTHER_CODE,
+    OTHER_DATA,
+    OTHER_ROOT,
+)
 from engines.jit_programs import CODE_POINTER, DATA_POINTER, data, register_values
 from privileged.bench import RAM, Bench, permissive
 from privileged.manual import (
@@ -33,17 +41,21 @@ from privileged.manual import (
 )
 from privileged.pages import SCHEMES, SV39, Scheme, Table, pte
 
-RAM_SIZE = 2 << 20
+RAM_SIZE = 6 << 20
+LARGE_PAGE = 2 << 20
 PAGE = 0x1000
 HANDLERS = {M: RAM + 0x8000, HS: RAM + 0x9000, VS: RAM + 0xA000}
-DATA = RAM + 0x2_1000  # in the middle of four pages, behind which nothing is mapped
+DATA = RAM + LARGE_PAGE + 0x2_1000  # in the middle of four pages, behind which nothing is mapped
 DATA_PAGES = [DATA - PAGE, DATA, DATA + PAGE]
 PROGRAM = RAM + 0x4_0000
 CODE_PAGES = 0x40
-POOL = RAM + 0x10_0000  # page tables
+POOL = RAM + 2 * LARGE_PAGE  # page tables
 VIRTUAL = 0x10_0000_0000  # RAM, where a world has it elsewhere
 ALIAS = 1 << 30  # further on all is mapped again for the other privilege
 LARGE = 2 << 30  # and once more by a large page
+TABLE = 3 << 30  # and there each address space has its last-level tables
+#: what is compared now and then
+SEEN = [(RAM, 0x8_0000), (DATA_PAGES[0], 3 * PAGE), (POOL, 0x8_0000)]
 FETCH_FAULTS = bits(0, 1, 12, 20)
 
 #: returns behind the instruction; where there is no code, to a place where there may be
@@ -147,6 +159,8 @@ class Place:
     program: bytes
     odd: int
     engine: dict[str, Any]
+    strict: bool = False  # no translation that waits for its fence may matter
+    still: bool = False  # code cannot be written
     roots: list[int] = field(default_factory=list)
     leaves: list[int] = field(default_factory=list)  # last-level tables of RAM
 
@@ -158,6 +172,9 @@ class Place:
         self._memory(chance)
         self._spaces(chance)
         self._csrs(chance)
+        if self.still:  # "Locking and Privilege Mode": a locked entry binds M-mode too
+            bits = PROGRAM >> 2 | (CODE_PAGES * PAGE >> 3) - 1
+            self.bench.set(pmpaddr0=bits, pmpaddr1=ONES, pmpcfg0=0x1F9D)
 
     def _memory(self, chance: Random) -> None:
         for mode, at in HANDLERS.items():
@@ -171,10 +188,10 @@ class Place:
         self.system.write(PROGRAM + self.odd, self.program)
 
     def _spaces(self, chance: Random) -> None:
-        """Two address spaces whose data pages are in another order."""
+        """For either V, two address spaces whose data pages are in another order."""
         world, to = self.world, self.world.to_virtual
         order = DATA_PAGES[1:] + DATA_PAGES[:1]
-        for targets in (DATA_PAGES, order):
+        for targets in (DATA_PAGES, order, DATA_PAGES, order):
             table = Table(self.bench, world.scheme or SV39)
             pages = range(PROGRAM, PROGRAM + CODE_PAGES * PAGE, PAGE)
             for away, flags in ((0, S_ALL), (ALIAS, U_ALL)):
@@ -185,11 +202,15 @@ class Place:
                 table.map(page + to + ALIAS, target, leaf(chance, U_ALL))
             for at in HANDLERS.values():
                 table.map(at + to, at, S_ALL)
-            table.map(RAM + to + LARGE, RAM, leaf(chance, S_ALL), level=1)
+            for region in (RAM, RAM + LARGE_PAGE):
+                table.map(region + to + LARGE, region, leaf(chance, S_ALL), level=1)
+                self.leaves.append(table.slot(region + to) & -PAGE)
+                table.map(region + to + TABLE, self.leaves[-1], S_ALL)
             self.roots.append(table.atp(len(self.roots)) if world.scheme else 0)
-            self.leaves.append(table.slot(RAM + to) & -PAGE)
         guest = Table(self.bench, SV39, gstage=True)
         guest.fill(RAM, U_ALL)
+        guest.fill(RAM + LARGE_PAGE, U_ALL)
+        guest.map(POOL, POOL, U_ALL, level=1)
         for page in DATA_PAGES:
             guest.map(page, page, leaf(chance, U_ALL))
         self.guest_root = guest.atp() if world.second else 0
@@ -217,24 +238,18 @@ class Place:
         self.system.write(DATA_PAGES[0], content)
         for at, table in self.tables.items():
             self.system.write(at, table)
-        self.bench.set(pmpaddr0=ONES)  # this drops all translations
-
-    @property
-    def leaf_pointer(self) -> int:
-        """Where a supervisor, or M-mode in its own world, reaches the last-level tables."""
-        world = self.world
-        return self.leaves[0] + (
-            world.to_virtual + LARGE if world.scheme and world.mode != M else 0
-        )
+        self.bench.set(pmpaddr1=ONES)  # this drops all translations
 
     def start(self, registers: bytes, status: int, fcsr: int, swapped: bool, pc: int) -> None:
         """To the start of a program, as if nothing had been before."""
         bench, hart, world = self.bench, self.hart, self.world
         hart.set_registers(registers)
-        roots = self.roots[::-1] if swapped else self.roots
         bench.enter(M)
-        bench.set(mstatus=status | self.status, fcsr=fcsr, satp=roots[0])
-        bench.set(vsstatus=status & ~MPP.mask | self.status, vsatp=roots[0], hgatp=self.guest_root)
+        bench.set(mstatus=status | self.status, fcsr=fcsr, satp=self.roots[swapped])
+        bench.set(vsstatus=status & ~MPP.mask | self.status, vsatp=self.roots[2 + swapped])
+        bench.set(hgatp=self.guest_root)
+        if self.strict:  # the last program may have ended before its fence
+            bench.set(pmpaddr1=ONES)
         bench.enter(world.mode, pc)
 
 
@@ -269,8 +284,9 @@ class Start:
 
     def registers(self, place: Place, pc: int) -> bytes:
         x = self.integers.copy()
-        x[OTHER_ROOT] = place.roots[not self.swapped]
-        x[LEAVES] = place.leaf_pointer
+        x[OTHER_ROOT] = place.roots[2 * self.world.mode.virtual + (not self.swapped)]
+        tables = RAM + self.world.to_virtual + TABLE
+        x[LEAVES], x[CODE_LEAVES] = tables + LARGE_PAGE, tables * (not place.strict)
         x[CODE_POINTER], x[OTHER_CODE] = pc, pc ^ ALIAS
         return b"".join(value.to_bytes(8, "little") for value in (*x, *self.floats))
 

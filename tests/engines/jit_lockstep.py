@@ -119,6 +119,8 @@ ENGINES: list[dict[str, Any]] = [
     {"hot": 1, "unit_limit": 5},
     {"hot": 1, "code_size": 1},
     {"hot": 1, "chain": False, "unit_limit": 1},
+    {"hot": 1, "disturb": 1},
+    {"hot": 1, "check_translations": True},
 ]
 
 

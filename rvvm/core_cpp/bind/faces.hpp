@@ -46,7 +46,7 @@ struct SystemFace {
     return otherwise;
   }
   static pybind11::error_already_set type_error();
-  Exit finish(Exit exit);  // raises what a callable has raised
+  Exit finish(Exit exit);  // raises what a callable has raised, or what a check has found
 };
 
 struct HartFace {

@@ -14,7 +14,21 @@ py::error_already_set SystemFace::type_error() {
   return py::error_already_set();
 }
 
+namespace {
+
+std::string describe(const StaleTranslation& found) {
+  const char* names[] = {"load", "store", "fetch"};
+  return py::str("a {} of {:#x} is cached as {:#x}, and walked: {}")
+      .format(names[static_cast<std::size_t>(found.access)], found.address, found.cached.value,
+              found.walked && !*found.why ? py::str("{:#x}").format(found.walked->value)
+                                          : py::str(found.why))
+      .cast<std::string>();
+}
+
+}  // namespace
+
 Exit SystemFace::finish(Exit exit) {
+  if (const auto& found = system.stale_translation()) throw std::runtime_error(describe(*found));
   if (!error) return exit;
   py::error_already_set raised = std::move(*error);
   error.reset();
@@ -52,14 +66,18 @@ std::unique_ptr<Interpreter> make_engine(const std::string& accel, bool chain, u
 
 std::shared_ptr<SystemFace> make_system(u64 timebase, const std::string& clock_name,
                                         const std::string& accel, bool chain, unsigned unit_limit,
-                                        unsigned hot, std::size_t code_size, bool threads) {
+                                        unsigned hot, std::size_t code_size, bool threads,
+                                        std::optional<u64> disturb, bool check_translations) {
   if (timebase == 0 || timebase > Clock::highest_frequency)
     throw py::value_error("timebase is in ticks a second, 1 to 8,589,934,591");
   if (clock_name != "host" && clock_name != "instructions")
     throw py::value_error("clock is host or instructions, not " + clock_name);
   const Clock clock{timebase, clock_name == "instructions"};
-  return std::make_shared<SystemFace>(clock, make_engine(accel, chain, unit_limit, hot, code_size),
-                                      threads);
+  auto face = std::make_shared<SystemFace>(
+      clock, make_engine(accel, chain, unit_limit, hot, code_size), threads);
+  if (disturb) face->system.disturbance.emplace(*disturb);
+  if (check_translations) face->system.check_translations();
+  return face;
 }
 
 ExtSet extension_set(const std::vector<std::string>& names) {
@@ -233,7 +251,8 @@ void bind_system(py::module_& m) {
       .def(py::init(&make_system), py::arg("timebase") = 10'000'000, py::arg("clock") = "host",
            py::arg("accel") = "interp", py::arg("chain") = true, py::arg("unit_limit") = 64,
            py::arg("hot") = jit::Options{}.hot, py::arg("code_size") = jit::Jit::default_size,
-           py::arg("threads") = false)
+           py::arg("threads") = false, py::arg("disturb") = py::none(),
+           py::arg("check_translations") = false)
       .def_property_readonly("harts", &harts)
       .def_property(
           "time", [](SystemFace& f) { return f.system.time(); },

@@ -55,8 +55,8 @@ const Block* Interpreter::find_block(Cpu& cpu, bool& trapped) {
   if (!at || !cpu.mmu.pmp.uniform(*at)) return nullptr;
   const Block* block = nullptr;
   while (!cpu.code.find(*at, block)) cpu.mmu.listener.code_translated(*at);
-  if (block)
-    cpu.jump_at(pc) = {pc, cpu.generation, block->steps, block->count, block->code, block, {}};
+  const u64 generation = cpu.mmu.checked ? 0 : cpu.generation;  // a way to check is none to go
+  if (block) cpu.jump_at(pc) = {pc, generation, block->steps, block->count, block->code, block, {}};
   return block;
 }
 

@@ -39,6 +39,7 @@ Cpu& System::add_hart(u64 hart_id, ExtSet extensions, u64 reset_pc) {
   world.add(*cpus_.back());
   forget_code();  // it may have been made for a hart that is alone
   for (auto& cpu : cpus_) cpu->threads = threaded();
+  if (check_translations_) check_translations();
   return *cpus_.back();
 }
 
@@ -114,6 +115,34 @@ void System::refresh_observers() {
     cpu->mmu.refresh();
     cpu->code_changed();
   }
+}
+
+void System::lose(Disturbance::Loss loss) {
+  using enum Disturbance::Loss;
+  if (loss == code) forget_code();
+  for (auto& cpu : cpus_) {
+    if (loss == translations) {
+      cpu->mmu.clear();
+      cpu->mmu.refresh();
+    }
+    if (loss == ways) cpu->forget_ways();
+    if (loss != none) cpu->code_changed();
+  }
+}
+
+void System::check_translations() {
+  check_translations_ = true;
+  for (auto& cpu : cpus_) {
+    cpu->mmu.checked = true;
+    cpu->mmu.refresh();
+  }
+}
+
+void System::translation_differs(const StaleTranslation& found) {
+  world.alone([&] {
+    if (!stale_) stale_ = found;
+  });
+  pause();
 }
 
 void System::watch_stores(StoreWatch watch) {

@@ -6,6 +6,7 @@
 #include <set>
 #include <string>
 
+#include "engine/disturbance.hpp"
 #include "engine/interpreter.hpp"
 #include "engine/requests.hpp"
 #include "engine/threads.hpp"
@@ -64,6 +65,9 @@ class System final : public StoreListener {
   void watch_stores(StoreWatch watch);
   void forget_code();  // after writes that did not come through here
   void stop_on_traps(const std::set<u64>& causes);
+  void check_translations();  // of this and later harts; what is found stops the run
+  const std::optional<StaleTranslation>& stale_translation() const { return stale_; }
+  void lose(Disturbance::Loss loss);
   TranslationStats translation_stats() const { return engine_->translation_stats(); }
   CodeCache::Stats code_stats();  // of all caches together
 
@@ -83,6 +87,7 @@ class System final : public StoreListener {
   void code_translated(Hpa page) override;
   void code_written(Hpa address, u64 size) override;
   void reserved_written(const Hart* by, Hpa address, u64 size) override;
+  void translation_differs(const StaleTranslation& found) override;
   void guard_reservation(const Cpu& cpu);
 
   void end_run();  // what harts execute; the scheduler decides how it goes on
@@ -91,6 +96,7 @@ class System final : public StoreListener {
   Bus bus;
   Clock clock;
   Observers observers;
+  std::optional<Disturbance> disturbance;  // of harts that take turns
   Requests requests;
   Bell bell;  // of the thread that called run
   // Around the life of a hart's thread: what the embedding language wants done there.
@@ -110,6 +116,8 @@ class System final : public StoreListener {
   Turns turns_{*this};
   Threads threads_run_{*this};
   u64 stop_causes_[2] = {0, 0};
+  bool check_translations_ = false;
+  std::optional<StaleTranslation> stale_;
 };
 
 }  // namespace rvvm

@@ -65,11 +65,27 @@ u64 Turns::length(Cpu& cpu) const {
 Exit Turns::take(unsigned index, u64 turn) {
   Cpu& cpu = system.hart(index);
   cpu.raise_attention();  // timers may be due
-  Exit exit = system.observers.any()
-                  ? observed(index, turn)
-                  : system.engine().run(cpu, static_cast<i64>(turn), system.world.wanted());
+  Exit exit = system.observers.any() ? observed(index, turn) : plain(cpu, turn);
   exit.hart = index;
   system.guard_reservation(cpu);
+  return exit;
+}
+
+// At once, or disturbed in between: the same instructions and traps either way.
+Exit Turns::plain(Cpu& cpu, u64 turn) {
+  const auto run = [&](u64 budget) {
+    return system.engine().run(cpu, static_cast<i64>(budget), system.world.wanted());
+  };
+  auto& disturbance = system.disturbance;
+  if (!disturbance) return run(turn);
+  Exit exit;
+  do {
+    system.lose(disturbance->loss());
+    system.collect_code();
+    const u64 before = cpu.hart.retired + cpu.hart.traps;
+    exit = run(disturbance->part(turn));
+    turn -= std::min(turn, cpu.hart.retired + cpu.hart.traps - before);
+  } while (turn && exit.reason == ExitReason::budget && !cpu.turn_over);
   return exit;
 }
 

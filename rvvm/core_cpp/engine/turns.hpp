@@ -27,6 +27,7 @@ class Turns {
  private:
   u64 length(Cpu& cpu) const;
   Exit take(unsigned index, u64 turn);
+  Exit plain(Cpu& cpu, u64 turn);
   Exit observed(unsigned index, u64 turn);
   bool all_waiting() const;
   void idle();

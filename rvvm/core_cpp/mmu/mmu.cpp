@@ -15,6 +15,24 @@ void Mmu::refresh() {
   refresh_state();
 }
 
+static TlbEntry no_entry;
+const DataTable Mmu::nothing{0, &no_entry};
+
+void Mmu::check(u64 address, Access access, Hpa cached, const Translation& walked) {
+  const bool flagged = access == Access::store && bus.ram(cached)->flags(cached);
+  if (walked.ok && walked.physical == cached && !flagged) return;
+  const char* why = flagged ? "stores there must be seen" : walked.why;
+  listener.translation_differs(
+      {address, access, cached, walked.ok ? std::optional(walked.physical) : std::nullopt, why});
+}
+
+bool Mmu::check_data(u64 address, Access access, const Translation& walked) {
+  const TlbEntry& e = data->data.table().at(address);
+  if ((access == Access::load ? e.read : e.write) != (address & ~page_mask)) return false;
+  check(address, access, bus.physical(reinterpret_cast<u8*>(e.host + address)), walked);
+  return true;
+}
+
 Context* Mmu::find_context(u32 state) {
   Context* c = &tlb.select(ContextKey::of(hart, state), hart.extensions);
   c->roots = roots_;
@@ -30,7 +48,7 @@ void Mmu::refresh_pmp() {
 void Mmu::fence(const FenceScope& scope) { tlb.fence(scope); }
 
 Translation Mmu::look_up(u64 address, unsigned size, Access access, const As& as) {
-  if (!as.context || as.needs_execute || !GlobalCache::covers(address))
+  if (!as.context || checked || as.needs_execute || !GlobalCache::covers(address))
     return walk_for(address, size, access, as);
   if (const Translation t = tlb.find_global(*as.context, address, access);
       t.ok && pmp.allows(t.physical, size, access, as.regime.mode.privilege))
@@ -43,8 +61,9 @@ Translation Mmu::look_up(u64 address, unsigned size, Access access, const As& as
 Translation Mmu::walk_for(u64 address, unsigned size, Access access, const As& as) {
   Request request{
       .address = Gva{address}, .size = size, .access = access, .needs_execute = as.needs_execute};
-  if (as.context) request.notes = tlb.notes(*as.context);
-  if (as.context && as.regime.mode.virt) request.guest_notes = tlb.guest_notes(*as.context);
+  if (as.context && !checked) request.notes = tlb.notes(*as.context);
+  if (as.context && !checked && as.regime.mode.virt)
+    request.guest_notes = tlb.guest_notes(*as.context);
   ++tlb.stats.walks;
   return translate(as.regime, bus, pmp, request);
 }
@@ -68,11 +87,11 @@ void Mmu::fill(u64 address, Access access, const Translation& t) {
   e.write = store ? page : TlbEntry::never;
   e.host = reinterpret_cast<u64>(ram->at(t.physical)) - address;
   e.span = t.span;
-  table = data->data.table();  // it may have grown
+  show_table();  // it may have grown
 }
 
 bool Mmu::make_entry(u64 address, Access access) noexcept {
-  if (uncached) return false;
+  if (uncached || checked) return false;
   const Translation t = look_up(address, 1, access, as_data());
   if (!t.ok) return false;
   fill(address, access, t);
@@ -82,12 +101,14 @@ bool Mmu::make_entry(u64 address, Access access) noexcept {
 
 bool Mmu::resolve(u64 address, unsigned size, Access access, const As& as, Hpa& physical) {
   const Translation t = look_up(address, size, access, as);
+  const bool ordinary = as.context && !as.needs_execute;
+  const bool cached = checked && ordinary && check_data(address, access, t);
   if (!t.ok) {
     trap = t.trap;
     return false;
   }
   physical = t.physical;
-  if (as.context && !as.needs_execute) fill(address, access, t);
+  if (ordinary && !cached) fill(address, access, t);
   return true;
 }
 
@@ -261,9 +282,12 @@ bool Mmu::zero_block(u64 address, u64 size) {
 
 std::optional<Hpa> Mmu::fetch(u64 address) {
   const u64 page = exec->fetch.find(address);
-  if (page != TlbEntry::never) return Hpa{page | (address & page_mask)};
+  const bool known = page != TlbEntry::never;
+  const Hpa cached{page | (address & page_mask)};
+  if (known && !checked) return cached;
   const As as{exec->regime, exec};
   const Translation t = look_up(address, 2, Access::fetch, as);
+  if (known) check(address, Access::fetch, cached, t);
   if (!t.ok) {
     trap = t.trap;
     return std::nullopt;

@@ -9,11 +9,21 @@
 
 namespace rvvm {
 
+// A cached translation that a walk does not confirm.
+struct StaleTranslation {
+  u64 address;
+  Access access;
+  Hpa cached;
+  std::optional<Hpa> walked;  // none when the walk traps
+  const char* why;
+};
+
 // Told when a page of RAM first holds translated code, and of stores to pages that are flagged.
 struct StoreListener {
   virtual void code_translated(Hpa address) = 0;
   virtual void code_written(Hpa address, u64 size) = 0;
   virtual void reserved_written(const Hart* by, Hpa address, u64 size) = 0;
+  virtual void translation_differs(const StaleTranslation& found) = 0;
 
  protected:
   ~StoreListener() = default;
@@ -94,7 +104,7 @@ class Mmu {
     const u32 state = ContextKey::state(hart, data_mode(hart));
     exec = context(fetch);
     data = state == fetch ? exec : context(state);
-    table = data->data.table();
+    show_table();
   }
   void refresh_pmp();
   void clear() { tlb.clear(); }
@@ -110,6 +120,7 @@ class Mmu {
   Trap trap;
   u64 loaded = 0;
   bool uncached = false;  // an observer wants to see every access
+  bool checked = false;   // what is cached is compared with a walk, at each access
   std::vector<AccessRecord>* record = nullptr;
 
  private:
@@ -132,6 +143,10 @@ class Mmu {
     return c;
   }
   Context* find_context(u32 state);
+  // Where all is checked nothing is found, so that every access comes to resolve().
+  void show_table() { table = checked ? nothing : data->data.table(); }
+  void check(u64 address, Access access, Hpa cached, const Translation& walked);
+  bool check_data(u64 address, Access access, const Translation& walked);  // true when cached
   Translation look_up(u64 address, unsigned size, Access access, const As& as);
   Translation walk_for(u64 address, unsigned size, Access access, const As& as);
   void count_fill(const Context& context);
@@ -148,6 +163,7 @@ class Mmu {
   template <class Part>
   bool split(u64 address, unsigned size, Access access, const As& as, Part part);
 
+  static const DataTable nothing;
   Hpa operand_;
   // Contexts by their key's state(). It is the one sought if `roots` is the number of the present
   // rest of the key: no other context ever had that number and this state.
