@@ -132,7 +132,8 @@ void Tlb::count(const FenceScope& scope) {
 
 void Tlb::fence(const FenceScope& scope) {
   count(scope);
-  const bool of_code = scope.any_address || shared_code_.hold(scope.address);
+  const bool of_code =
+      scope.any_address || (GlobalCache::covers(scope.address) && shared_code_.hold(scope.address));
   if ((scope.any_asid && of_code) || scope.guest_physical) globals_mapping_ = ++generation_;
   for (Context& c : contexts_) {
     if (c.key.virt() != scope.virt) continue;
