@@ -40,8 +40,10 @@ Ways& Cpu::ways_of(Context& context) {
 // The code cached for the context that mmu.exec now is.
 void Cpu::take_context() {
   generation = mmu.exec->generation;
-  ways = ways_of(*mmu.exec).data();
+  take_ways();
 }
+
+bool Cpu::take_ways() { return std::exchange(ways, ways_of(*mmu.exec).data()) != ways; }
 
 void Cpu::add_way(u64 pc, const u8* code) {
   Context& context = *mmu.exec;

@@ -44,7 +44,12 @@ struct Cpu {
   void take_pins();  // pins to wires
   void settle();     // bring what is derived from the state, and stale, up to date
   void settle_fp();
-  void add_way(u64 pc, const u8* code);  // in the current fetch context
+  const u8* way_to(u64 pc) const {  // in the current fetch context; nullptr when it is not known
+    const Way& way = ways[pc / 2 % Ways::entries];
+    return way.pc == pc ? way.code : nullptr;
+  }
+  void add_way(u64 pc, const u8* code);
+  bool take_ways();  // the context's; whether others than before
   void forget_ways();
   void code_changed();  // cached ways to code are void
   void enter_trap(const Trap& trap);

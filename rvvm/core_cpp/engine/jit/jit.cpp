@@ -23,10 +23,11 @@ class CodeLock {
 // do before; remembered for the next time.
 const u8* resolve(Cpu& cpu, u64 pc, i64 left) {
   if (cpu.attention() || left < CodeCache::max_block) return nullptr;
-  const Way& way = cpu.ways[pc / 2 % Ways::entries];
-  if (way.pc == pc) return way.code;
+  if (const u8* code = cpu.way_to(pc)) return code;
   const auto at = cpu.mmu.fetch(pc);
   if (!at || !cpu.mmu.pmp.uniform(*at)) return nullptr;
+  if (cpu.take_ways())  // the first fetch in a context shows whose ways it has
+    if (const u8* code = cpu.way_to(pc)) return code;
   const CodeLock lock{cpu};
   const u8* code = cpu.code.entry(*at);
   if (code) cpu.add_way(pc, code);
