@@ -3,31 +3,11 @@
 #include <algorithm>
 
 #include "engine/handlers.hpp"
-#include "engine/jit/lower_float.hpp"
-#include "semantics/bodies.hpp"
+#include "engine/jit/lifts.hpp"
 
 namespace rvvm::jit {
 
 namespace {
-
-using Lift = void (*)(Lifter&, const Insn&);
-
-// Rows that are lifted; the others go to their handler.
-template <Op O> void lift(Lifter& m, const Insn& insn) { Body<O>::run(m, insn); }
-template <Op O> constexpr Lift lift_of() {
-  constexpr bool reserves = O == Op::lr_w || O == Op::lr_d || O == Op::sc_w || O == Op::sc_d;
-  if constexpr (row(O).is(flag::native) || reserves)
-    return lift<O>;
-  else
-    return nullptr;
-}
-constexpr Lift lifts[] = {
-    nullptr,
-#define X(name, bits, format, need, flags) lift_of<Op::name>(),
-#include "isa/instructions.inc"
-#undef X
-};
-Lift lift_of(Op op) { return lifts[static_cast<std::size_t>(op)]; }
 
 bool is_csr(const Insn& insn) {
   const Format format = row(insn.op).format;
@@ -235,140 +215,6 @@ void Translator::go_elsewhere() {
   e.alu(Alu::and_, rax, -static_cast<i32>(page_size));
   e.mov(layout.cpu_field(layout.pc_page), rax);
   e.jmp(Mem{rdx, offsetof(Way, code), rcx, 3});
-}
-
-void Translator::leave_at(u64 offset) {
-  e.mov_imm(rax, offset);
-  e.link(e.jmp(), thunks.leave_at_offset);
-}
-
-// ---- Behind the unit
-
-void Translator::call_interpreter(const ColdStub& stub) {
-  e.mov_imm(rax, reinterpret_cast<u64>(&steps_[stub.place]));
-  e.mov_imm(rdx, unit_[stub.place].offset);
-  e.mov_imm(rcx, stub.done);
-  e.link(e.call(), thunks.interpret);
-}
-
-// What the page that was found is kept in: the slot of a loop, and that of who shares the check.
-void Translator::keep_page(const PageMiss& miss) {
-  if (miss.page_slot >= 0) {
-    const unsigned slot = static_cast<unsigned>(miss.page_slot);
-    lifter.lea(rcx, miss.base, miss.low);
-    e.alu(Alu::and_, rcx, -static_cast<i32>(page_size));
-    e.mov(layout.slot_page(slot), rcx);
-    e.mov(layout.slot_delta(slot), rdx);
-    e.mov(layout.slot_limit(slot), static_cast<i32>(page_size) - miss.slot_span + 1);
-  }
-  if (miss.shared) e.mov(layout.delta_at(miss.slot), rdx);
-}
-
-// Fills the TLB's entry, and goes on as if it had been there; falls through where that cannot be.
-void Translator::emit_page_miss(const PageMiss& miss) {
-  auto ask = [&](i32 disp, u32 size) {
-    e.lea(rcx, {miss.base, disp});
-    e.mov_imm(rdx, page_request(size, miss.store));
-    e.link(e.call(), thunks.host_delta);
-    e.test(rdx, rdx);
-  };
-  e.link_here(miss.jump);
-  if (miss.page_slot >= 0) {  // the slot has another page: the TLB may have this one
-    lifter.check_page(miss.base, miss.low, miss.span, miss.store);
-    u8* absent = e.jcc(Cond::ne);
-    e.mov(rdx, {rcx, offsetof(TlbEntry, host)});
-    keep_page(miss);
-    e.link(e.jmp(), miss.back);
-    e.link_here(absent);
-  }
-  if (miss.shared || miss.page_slot >= 0) {
-    ask(miss.low, static_cast<u32>(miss.span));
-    u8* none = e.jcc(Cond::e);
-    keep_page(miss);
-    e.link(e.jmp(), miss.back);
-    e.link_here(none);
-    if (!miss.shared) return;
-    e.mov(layout.delta_at(miss.slot), rdx);
-  }
-  ask(miss.disp, miss.size);
-  e.link(e.jcc(Cond::ne), miss.back);
-}
-
-// What follows on the path relies on live registers: without them it is left, after this one.
-void Translator::emit_float_miss(const FloatMiss& miss, const ColdStub& stub) {
-  e.link_here(miss.jump);
-  e.link(e.call(), thunks.load_fp);
-  e.link(e.jcc(Cond::ne), miss.back);
-  call_interpreter(stub);
-  spend(stub.done);
-  leave_at(unit_[stub.place].offset + u64{unit_[stub.place].insn.length});
-}
-
-void Translator::emit_cold(const ColdStub& stub) {
-  if (stub.fp) emit_float_miss(*stub.fp, stub);
-  if (stub.page) emit_page_miss(*stub.page);
-  if (!stub.page && stub.misses.empty()) return;
-  for (u8* jump : stub.misses) e.link_here(jump);
-  call_interpreter(stub);
-  if (stub.fp_live) e.link(e.call(), thunks.load_fp);
-  e.link(e.jmp(), stub.back);
-}
-
-void Translator::emit_entering() {
-  for (unsigned k = 0; k < unit_.size(); ++k) {
-    Place& p = unit_[k];
-    if (!p.code || p.entering) continue;
-    p.entering = p.code;
-    if (loops_.slots_at(k).empty()) continue;
-    p.entering = e.here();
-    empty_slots(k);
-    e.link(e.jmp(), p.code);
-  }
-}
-
-// Entries that only forward branches of the unit lead to are passed without a guard; from elsewhere
-// they have one.
-void Translator::emit_outer_entries() {
-  for (Place& p : unit_) {
-    if (!p.code) continue;
-    if (p.loop) {
-      p.code = p.entering;
-      continue;
-    }
-    p.code = e.here();
-    emit_guard(p.offset);
-    e.link(e.jmp(), p.entering);
-  }
-}
-
-void Translator::emit_behind(PageTranslations& page) {
-  for (const Side& side : sides_) {
-    e.link_here(side.jump);
-    here_ = side.from;
-    spend(side.done);
-    go(side.offset);
-  }
-  emit_entering();
-  for (const Inner& jump : inner_) {
-    const Place& to = unit_[jump.to];
-    e.link(jump.jump, loops_.keeps_slots(jump.from, jump.to) ? to.code : to.entering);
-  }
-  for (const ColdStub& stub : cold_) emit_cold(stub);
-  emit_outer_entries();
-  for (const Exit& leave : leaves_) {
-    e.link_here(leave.jump);
-    leave_at(leave.offset);
-  }
-  for (const Exit& exit : exits_) {
-    const u8* known = options.chain ? page.entry(exit.offset) : nullptr;
-    if (known) {
-      e.link(exit.jump, known);
-      continue;
-    }
-    if (options.chain) page.waiting.emplace(exit.offset, exit.jump);
-    e.link_here(exit.jump);
-    leave_at(exit.offset);
-  }
 }
 
 // New entries, for the jumps that wait for them too.
