@@ -72,8 +72,14 @@ class Guest(AbstractContextManager["Guest"]):
         self.started = time.perf_counter()
         self.first_byte: float | None = None
         self._seen = bytearray()
+        # As installed: Python's modules are compiled once, whatever holds here.
+        environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=environment,
         )
 
     @property
