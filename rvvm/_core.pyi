@@ -135,22 +135,27 @@ class System:
         threads: bool = False,
         disturb: int | None = None,
         check_translations: bool = False,
+        host_lacks: Sequence[str] = (),
     ) -> None:
         """``accel``: ``interp``, ``jit``, or ``auto`` for the fastest that this host has.
 
         The next four are for the translating engine: whether jumps lead straight to translated
         code, how many instructions a unit may have (1 to 64), the time a block comes up at which it
-        is translated, bytes of memory for code. ValueError for what is not known, or not to be had
-        on this host.
+        is translated, bytes of memory for code. ``host_lacks`` names what is not to be used of this
+        host: ``bmi1``, ``bmi2``, ``lzcnt``, ``popcnt``, ``avx``, ``fma``, ``avx512``, or ``x86-64``
+        itself. ValueError for what is not known, or not to be had on this host.
 
         With ``threads`` several harts run on a host thread each, and take turns only while somebody
         observes, where time counts instructions, and for a small budget.
 
-        The last two look for mistakes in the core. With ``disturb``, a seed, code, translations or
+        Two look for mistakes in the core. With ``disturb``, a seed, code, translations or
         ways to code are lost every few instructions of harts that take turns. With
         ``check_translations`` each access that a cached translation serves makes its walk all the
         same; where they differ, ``run`` raises RuntimeError.
         """
+    @property
+    def accel(self) -> str:
+        """The engine it has: ``interp`` or ``jit``."""
     @property
     def harts(self) -> list[Hart]: ...
     def add_ram(self, base: int, size: int) -> None:

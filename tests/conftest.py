@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 import rvvm._core
+from privileged.bench import PLAIN_HOST
 
 left_out = pytest.StashKey[int]()
 
@@ -29,10 +30,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.stash[left_out] = len(long)
 
 
-@pytest.fixture(params=["interp", "jit"])
+ACCEL = ["interp", "jit", pytest.param("jit on a plain host", marks=pytest.mark.long)]
+
+
+@pytest.fixture(params=ACCEL)
 def accel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Benches have this engine; the translating one takes up a block when it first comes."""
-    monkeypatch.setattr("privileged.bench.ENGINE", {"accel": request.param, "hot": 1})
+    name, _, plain = request.param.partition(" ")
+    engine = {"accel": name, "hot": 1, **(PLAIN_HOST if plain else {})}
+    monkeypatch.setattr("privileged.bench.ENGINE", engine)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -117,6 +117,8 @@ def machine_command(
     if program is not None:
         options |= _bare(program, options)
     machine = Machine(**options)
+    if note := machine.slow_engine:
+        print("rvvm:", note, file=sys.stderr)
     attach_tohost(machine)
     result = Signature.of(machine, Path(signature), signature_granularity) if signature else None
     if log_commits:

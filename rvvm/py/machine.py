@@ -70,12 +70,7 @@ class Machine:
         self.options.check()
         images = self.options.files()
         self.tree = self._tree()
-        self.system = _core.System(
-            timebase=timebase(self.tree),
-            clock=self.options.clock,
-            accel=self.options.core_accel,
-            threads=self.options.core_threads,
-        )
+        self.system = self._make_system()
         self.console = Console(self)
         self.board = self._make_board()
         self.memory = Memory(self.system)
@@ -98,6 +93,18 @@ class Machine:
         tree = fdt.load(self.options.board)
         complete(tree, memory=self.options.memory_bytes, harts=self.options.harts)
         return tree
+
+    def _make_system(self) -> _core.System:
+        try:
+            return _core.System(
+                timebase=timebase(self.tree),
+                clock=self.options.clock,
+                accel=self.options.core_accel,
+                threads=self.options.core_threads,
+            )
+        except ValueError as error:
+            asked = str(error).startswith("accel")
+            raise (UserError(f"--{error}") if asked else self.tree.error(str(error))) from None
 
     def _make_board(self) -> Board:
         cards = self.options.cards()
@@ -130,6 +137,13 @@ class Machine:
     def _has_stdout(self) -> bool:
         chosen = self.tree.find("/chosen")
         return chosen is not None and "stdout-path" in chosen
+
+    @property
+    def slow_engine(self) -> str:
+        """A line for who asked for the fastest engine and got the interpreter; else empty."""
+        if self.options.accel != "auto" or self.system.accel != "interp":
+            return ""
+        return f"{os.uname().machine} hosts have no translator: the interpreter runs"
 
     def _make_accelerator(self) -> Accelerator | None:
         """None stands for the core itself."""

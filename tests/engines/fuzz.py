@@ -24,6 +24,7 @@ from typing import Any
 from engines.fuzz_pieces import Piece, Pool
 from engines.fuzz_worlds import DATA_PAGES, PAGE, PROGRAM, SEEN, Place, Start, World, contents
 from engines.jit_programs import NOP, Slot, listing
+from privileged.bench import HOST_FEATURES
 from rvvm import _core
 
 PROGRAMS = 400  # in a batch
@@ -48,6 +49,7 @@ def engine_options(chance: Random) -> dict[str, Any]:
         "chain": chance.random() < 0.85,
         "unit_limit": chance.choice((64, 64, 64, 64, 1, 2, 5, 17)),
         "code_size": chance.choice((1 << 20, 1 << 20, 1)),
+        "host_lacks": [name for name in HOST_FEATURES if chance.random() < 0.1],
         **debugging,
     }
 

@@ -17,7 +17,7 @@ from engines.jit_programs import (
     listing,
     register_values,
 )
-from privileged.bench import RAM, Bench, permissive
+from privileged.bench import PLAIN_HOST, RAM, Bench, permissive
 from privileged.manual import (
     ADDRESS,
     FS,
@@ -121,6 +121,9 @@ ENGINES: list[dict[str, Any]] = [
     {"hot": 1, "chain": False, "unit_limit": 1},
     {"hot": 1, "disturb": 1},
     {"hot": 1, "check_translations": True},
+    {"hot": 1, **PLAIN_HOST},
+    {"hot": 1, "host_lacks": ["fma"]},
+    {"hot": 1, "host_lacks": ["avx512"]},
 ]
 
 

@@ -9,6 +9,7 @@ import pytest
 from asm import asm
 from engines.jit_lockstep import ENGINES, WORLDS, Case, World, compare, shrunk
 from engines.jit_programs import NOP, Maker, groups
+from privileged.bench import PLAIN_HOST
 from privileged.manual import M
 
 PROGRAMS, MANY = 5, 400  # for each world with each engine
@@ -36,13 +37,14 @@ def test_many_random_programs(world: World, engine: dict[str, object]) -> None:
         check(Case(1000 + seed, world, engine, chunks=20, longest=3000))
 
 
+@pytest.mark.parametrize("host", [{}, PLAIN_HOST], ids=["this host", "a plain host"])
 @pytest.mark.parametrize("name", [name for group in groups().values() for name in group])
-def test_row(name: str) -> None:
+def test_row(name: str, host: dict[str, object]) -> None:
     """A row with itself, in as many ways as there is room for."""
     for seed, world in enumerate(WORLDS[:2]):
         maker = Maker(Random(f"{name} {seed}"), 40)
         slots = [maker.word(name, index).to_bytes(4, "little") for index in range(40)]
-        check(Case(seed, world, HOT, slots=slots, chunks=6))
+        check(Case(seed, world, HOT | host, slots=slots, chunks=6))
 
 
 # Found by the above.

@@ -7,7 +7,7 @@ from array import array
 import pytest
 
 from asm import assemble
-from privileged.bench import CODE, RAM, Bench
+from privileged.bench import CODE, PLAIN_HOST, RAM, Bench
 from privileged.manual import FS, M
 from rvvm._core import softfloat
 from semantics.float_operands import all_edges, packed, random_operands
@@ -17,6 +17,8 @@ from semantics.integer_programs import letters, scattered, table
 OPERANDS, RESULTS = RAM + 0x10_0000, RAM + 0x40_0000
 DYNAMIC = 7
 RUN = 64 * 1024  # more instructions than are left behind the last result
+Host = dict[str, object]
+HOSTS: list[Host] = [{}, {"host_lacks": ["fma"]}, {"host_lacks": ["avx512"]}, PLAIN_HOST]
 NAMES = sorted(name for name in INSTRUCTIONS if table()[name]["format"] != "Fli")
 
 #: s0 walks over triples of operands up to s2, s1 over pairs of a result and its flags
@@ -45,10 +47,10 @@ def loop(name: str, field: int) -> str:
     return LOOP.format(loads="; ".join(loads), word=word, store=store)
 
 
-def translated(name: str, operands: array[int], field: int, frm: int) -> bytes:
+def translated(name: str, operands: array[int], field: int, frm: int, host: Host) -> bytes:
     """What a loop of translated code makes of the operands."""
     count = len(operands) // 3
-    bench = Bench(ram=16 << 20, engine={"accel": "jit", "hot": 1, "code_size": 1})
+    bench = Bench(ram=16 << 20, engine={"accel": "jit", "hot": 1, "code_size": 1, **host})
     bench.set(mstatus=FS(3), fcsr=frm << 5)
     bench.system.write(OPERANDS, operands.tobytes())
     program = assemble(loop(name, field), CODE)
@@ -60,8 +62,9 @@ def translated(name: str, operands: array[int], field: int, frm: int) -> bytes:
     return bench.system.read(RESULTS, 16 * count)
 
 
+@pytest.mark.parametrize("host", HOSTS, ids=str)
 @pytest.mark.parametrize("name", NAMES)
-def test_row(name: str) -> None:
+def test_row(name: str, host: Host) -> None:
     instruction = INSTRUCTIONS[name]
     tuples = [*all_edges(instruction.sources), *random_operands(instruction.sources, 400, name)]
     operands = packed(tuples)
@@ -69,7 +72,7 @@ def test_row(name: str) -> None:
         expected = softfloat.evaluate_many(name, operands, rm)
         has_field = "m" in letters(table()[name])
         for field, frm in [(rm, 0), (rm, 5), (DYNAMIC, rm)] if has_field else [(0, rm)]:
-            found = translated(name, operands, field, frm)
+            found = translated(name, operands, field, frm, host)
             assert found == expected, described(name, tuples, rm, found, expected)
 
 

@@ -36,6 +36,10 @@ DATA = RAM + 0x10_0000
 POOL = RAM + 0x80_0000  # page tables are taken from here on
 NOWHERE = 0x4000_0000  # no RAM, no device: every access is an access fault
 
+#: what x86-64 hosts may have beyond the baseline; ``host_lacks`` takes it away
+HOST_FEATURES = ("avx", "avx512", "bmi1", "bmi2", "fma", "lzcnt", "popcnt")
+PLAIN_HOST: dict[str, Any] = {"host_lacks": HOST_FEATURES}
+
 #: what engine benches are made with, where they do not say; the fixture `accel` changes it
 ENGINE: dict[str, Any] = {}
 

@@ -12,8 +12,8 @@ namespace rvvm {
 
 // A System with the Python callables it calls and the error one of them may have left.
 struct SystemFace {
-  SystemFace(Clock clock, std::unique_ptr<Interpreter> engine, bool threads)
-      : system{clock, std::move(engine), threads} {
+  SystemFace(Clock clock, std::unique_ptr<Interpreter> engine, const char* accel, bool threads)
+      : system{clock, std::move(engine), threads}, accel{accel} {
     // Python keeps what it knows of a thread that has called it: making that anew costs 20 us.
     system.around_thread = [](const std::function<void()>& live) {
       const pybind11::gil_scoped_acquire known;
@@ -23,6 +23,7 @@ struct SystemFace {
   }
 
   System system;
+  const char* const accel;  // what the engine is called
   std::vector<pybind11::object>
       callables;  // devices and watches: visible to Python's garbage collector
   std::optional<pybind11::error_already_set> error;

@@ -50,31 +50,42 @@ const char* reason_name(ExitReason reason) {
   return "pause";
 }
 
-std::unique_ptr<Interpreter> make_engine(const std::string& accel, bool chain, unsigned unit_limit,
-                                         unsigned hot, std::size_t code_size) {
+// The engine that `accel` names; nullptr: the interpreter.
+std::unique_ptr<jit::Jit> make_translator(const std::string& accel, const jit::Options& options,
+                                          std::size_t code_size) {
   const bool automatic = accel == "auto";
-  if (accel == "interp" || (automatic && !jit::Jit::available()))
-    return std::make_unique<Interpreter>();
-  if (accel != "jit" && !automatic)
+  if (accel != "interp" && accel != "jit" && !automatic)
     throw py::value_error("accel is auto, interp or jit, not " + accel);
-  if (!jit::Jit::available()) throw py::value_error("accel jit: made for x86-64 hosts only");
-  if (unit_limit < 1 || unit_limit > CodeCache::max_block)
+  if (options.unit_limit < 1 || options.unit_limit > CodeCache::max_block)
     throw py::value_error("a unit has 1 to 64 instructions");
-  return std::make_unique<jit::Jit>(
-      jit::Options{.chain = chain, .unit_limit = unit_limit, .hot = hot}, code_size);
+  if (accel == "interp" || (automatic && !options.host.x86_64)) return nullptr;
+  if (!options.host.x86_64) throw py::value_error("accel jit: made for x86-64 hosts only");
+  return std::make_unique<jit::Jit>(options, code_size);
+}
+
+jit::HostFeatures host_without(const std::vector<std::string>& names) {
+  jit::HostFeatures host = jit::HostFeatures::detect();
+  for (const std::string& name : names)
+    if (!host.remove(name)) throw py::value_error("unknown host feature " + name);
+  return host;
 }
 
 std::shared_ptr<SystemFace> make_system(u64 timebase, const std::string& clock_name,
                                         const std::string& accel, bool chain, unsigned unit_limit,
                                         unsigned hot, std::size_t code_size, bool threads,
-                                        std::optional<u64> disturb, bool check_translations) {
+                                        std::optional<u64> disturb, bool check_translations,
+                                        const std::vector<std::string>& host_lacks) {
   if (timebase == 0 || timebase > Clock::highest_frequency)
     throw py::value_error("timebase is in ticks a second, 1 to 8,589,934,591");
   if (clock_name != "host" && clock_name != "instructions")
     throw py::value_error("clock is host or instructions, not " + clock_name);
   const Clock clock{timebase, clock_name == "instructions"};
-  auto face = std::make_shared<SystemFace>(
-      clock, make_engine(accel, chain, unit_limit, hot, code_size), threads);
+  const jit::Options options{
+      .chain = chain, .unit_limit = unit_limit, .hot = hot, .host = host_without(host_lacks)};
+  std::unique_ptr<Interpreter> engine = make_translator(accel, options, code_size);
+  const char* name = engine ? "jit" : "interp";
+  if (!engine) engine = std::make_unique<Interpreter>();
+  auto face = std::make_shared<SystemFace>(clock, std::move(engine), name, threads);
   if (disturb) face->system.disturbance.emplace(*disturb);
   if (check_translations) face->system.check_translations();
   return face;
@@ -252,7 +263,9 @@ void bind_system(py::module_& m) {
            py::arg("accel") = "interp", py::arg("chain") = true, py::arg("unit_limit") = 64,
            py::arg("hot") = jit::Options{}.hot, py::arg("code_size") = jit::Jit::default_size,
            py::arg("threads") = false, py::arg("disturb") = py::none(),
-           py::arg("check_translations") = false)
+           py::arg("check_translations") = false,
+           py::arg("host_lacks") = std::vector<std::string>{})
+      .def_readonly("accel", &SystemFace::accel)
       .def_property_readonly("harts", &harts)
       .def_property(
           "time", [](SystemFace& f) { return f.system.time(); },

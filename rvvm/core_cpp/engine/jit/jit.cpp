@@ -81,10 +81,10 @@ QuickCsr access_csr(Cpu& cpu, const Step* step, u64 operand, i64 left) {
 Jit::Jit(const Options& options, std::size_t size)
     : options_{options},
       buffer_{std::max(size, 4 * unit_bytes)},
-      emitter_{buffer_.write(), buffer_.run(), buffer_.write_end(), host_.avx} {}
+      emitter_{buffer_.write(), buffer_.run(), buffer_.write_end(), options_.host.avx} {}
 
 void Jit::prepare(const Cpu& cpu) {
-  layout_ = Layout::of(cpu, host_);
+  layout_ = Layout::of(cpu, options_.host);
   thunks_ = emit_thunks(emitter_, layout_, {interpret_one, resolve, host_delta, access_csr});
   first_ = emitter_.at();
   prepared_ = true;
@@ -92,7 +92,8 @@ void Jit::prepare(const Cpu& cpu) {
 
 void Jit::forget() {
   if (prepared_)
-    emitter_ = {first_, buffer_.run() + (first_ - buffer_.write()), buffer_.write_end(), host_.avx};
+    emitter_ = {first_, buffer_.run() + (first_ - buffer_.write()), buffer_.write_end(),
+                options_.host.avx};
   if (full_) ++stats_.flushes;
   full_ = false;
 }
@@ -111,7 +112,7 @@ const u8* Jit::code_for(Cpu& cpu, const Block& block) {
   const u8* before = emitter_.at();
   const Hpa page{at->value & ~page_mask};
   options_.threads = cpu.threads;
-  Translator translator{emitter_, layout_, host_, thunks_, options_, cpu.hart.extensions};
+  Translator translator{emitter_, layout_, options_.host, thunks_, options_, cpu.hart.extensions};
   translator.translate(cpu.mmu.bus.host(page, page_size), at->value & page_mask,
                        cpu.code.translations(page));
   cpu.code.cover(*at, translator.bytes_covered());

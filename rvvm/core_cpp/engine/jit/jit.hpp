@@ -10,14 +10,6 @@ class Jit final : public Interpreter {
  public:
   static constexpr std::size_t default_size = 64 << 20;
 
-  static constexpr bool available() {
-#ifdef __x86_64__
-    return true;
-#else
-    return false;
-#endif
-  }
-
   explicit Jit(const Options& options = {}, std::size_t size = default_size);
 
   bool may_thread() const override { return false; }
@@ -32,7 +24,6 @@ class Jit final : public Interpreter {
 
   Options options_;
   CodeBuffer buffer_;
-  HostFeatures host_ = HostFeatures::detect();
   bool prepared_ = false;
   Layout layout_{};
   Thunks thunks_{};

@@ -13,6 +13,7 @@ struct Options {
   bool threads = false;      // other harts run at the same time
   unsigned unit_limit = 64;  // instructions
   unsigned hot = 12;         // the time a block comes up at which it is translated
+  HostFeatures host = HostFeatures::detect();
 };
 
 class Translator {
