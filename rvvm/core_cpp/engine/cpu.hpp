@@ -72,6 +72,9 @@ struct Cpu {
   Pins pins;
   Bell bell;             // of the thread that runs this hart alone
   bool threads = false;  // others execute at the same time: known before code is translated
+  // PAUSE in this turn: after so many its thread had better sleep.
+  static constexpr u32 most_pauses = 2000;
+  u32 pauses = 0;
 
   // Translated code goes on at an entry while `left` is at least this: enough for the longest
   // block, or out of reach, which is how it sees attention() by the same comparison.

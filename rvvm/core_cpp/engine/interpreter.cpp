@@ -83,6 +83,7 @@ bool Interpreter::run_block(Cpu& cpu, i64& left) {
 
 Exit Interpreter::run(Cpu& cpu, i64 budget, const std::atomic<bool>& stop) {
   cpu.stopped_on_trap = false;
+  cpu.pauses = 0;
   i64 left = budget;
   while (left > 0) {
     if (stop.load(std::memory_order_relaxed)) return {ExitReason::pause};
@@ -90,6 +91,7 @@ Exit Interpreter::run(Cpu& cpu, i64 budget, const std::atomic<bool>& stop) {
       if (cpu.attend()) --left;
       if (cpu.hart.waiting) return {ExitReason::wfi};
       if (cpu.turn_over && !cpu.stopped_on_trap) return {};
+      if (cpu.pauses >= Cpu::most_pauses) return {};
     } else if (!run_block(cpu, left)) {
       run_single(cpu);
       --left;

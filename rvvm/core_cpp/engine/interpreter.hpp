@@ -27,6 +27,8 @@ class Interpreter {
   virtual bool may_thread() const { return true; }  // harts on several threads
   virtual bool full() const { return false; }
   virtual void forget() {}
+  // Code has been changed or closed, while no hart executes.
+  virtual void code_dropped() {}
   virtual TranslationStats translation_stats() const { return {}; }
 
  private:

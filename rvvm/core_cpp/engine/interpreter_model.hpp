@@ -4,8 +4,6 @@
 // So the usual case is straight code that saves no register. Nothing in the quick model may let the
 // address of a local escape: handlers end in tail calls.
 #pragma once
-#include <thread>
-
 #include "engine/cpu.hpp"
 #include "hart/csr_rules.hpp"
 #include "hart/trap.hpp"
@@ -217,9 +215,9 @@ template <Depth D> class InterpreterModel {
     cpu_.hart.waiting = true;
     cpu_.raise_attention();
   }
-  // A loop that waits for another hart: its thread may want this processor.
+  // A loop that waits for another hart, whose thread may want this processor.
   void relax() {
-    if (cpu_.threads) std::this_thread::yield();
+    if (cpu_.threads && ++cpu_.pauses >= Cpu::most_pauses) cpu_.raise_attention();
   }
   // Wires as they are outside: for who reads them, all others see them between blocks.
   void take_pins() { cpu_.take_pins(); }

@@ -197,6 +197,7 @@ void System::forget_code() {
   std::lock_guard lock(code_mutex_);
   for (auto& [set, cache] : code_) cache->clear();
   engine_->forget();
+  if (threaded()) engine_->code_dropped();
   for (auto& cpu : cpus_) {
     cpu->forget_ways();
     cpu->code_changed();
@@ -234,6 +235,7 @@ void System::drop_code(Hpa address, u64 size) {
     held |= cache->holds(address);
   }
   if (!held) bus.ram(address)->flags(address) &= ~page_has_code;
+  if (threaded()) engine_->code_dropped();
   for (auto& cpu : cpus_) cpu->code_changed();
 }
 

@@ -13,6 +13,9 @@ namespace rvvm {
 namespace {
 
 constexpr u64 largest_claim = 1'000'000;  // instructions, until a hart asks for more
+// Of a hart that spins. Yielding the processor instead has been seen to keep a thread from it for
+// seconds, on a busy host.
+constexpr auto rest = std::chrono::microseconds(50);
 
 }  // namespace
 
@@ -49,10 +52,11 @@ void Threads::hart_thread(unsigned index) {
     exit.hart = index;
     switch (exit.reason) {
       case ExitReason::budget:
-      case ExitReason::pause: break;
-      case ExitReason::wfi: cpu.bell.sleep(sleep); break;
+      case ExitReason::pause:
+      case ExitReason::wfi: break;
       default: finish(exit);
     }
+    if (sleep.count()) cpu.bell.sleep(sleep);
     if (system.code_to_collect()) system.world.between_blocks([this] { system.collect_code(); });
   }
 }
@@ -73,7 +77,8 @@ Exit Threads::execute(Cpu& cpu, u64& budget, std::chrono::nanoseconds& sleep) {
       barren_.store(0, std::memory_order_relaxed);
     else if (exit.reason == ExitReason::budget && ++barren_ == longest_barren)
       finish(exit);
-    if (system.code_to_collect()) break;
+    if (cpu.pauses >= Cpu::most_pauses) sleep = rest;
+    if (sleep.count() || system.code_to_collect()) break;
   }
   if (exit.reason == ExitReason::wfi)
     sleep = system.clock.until(next_deadline(cpu.hart), system.time());

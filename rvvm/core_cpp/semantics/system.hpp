@@ -64,7 +64,7 @@ template <class M> void wfi(M& m, const Insn&) {
     return;
   m.wait();
 }
-// Zawrs: a stall may end for any reason; it ends at once, or when other threads have had their go.
+// Zawrs: a stall may end for any reason; it ends at once.
 template <class M> void wrs_nto(M& m, const Insn&) { m.relax(); }
 template <class M> void wrs_sto(M& m, const Insn&) { m.relax(); }
 

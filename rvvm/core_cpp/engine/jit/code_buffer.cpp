@@ -1,6 +1,8 @@
 #include "engine/jit/code_buffer.hpp"
 
+#include <linux/membarrier.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -27,6 +29,13 @@ CodeBuffer::CodeBuffer(std::size_t size) : size_{size} {
   close(file);
   if (!write_ || !run_)
     throw std::system_error(error, std::generic_category(), "memory for translated code");
+}
+
+// Where the host has no such call, the switch to a thread that has waited must do.
+void CodeBuffer::synchronize() const {
+  static const long registered =
+      syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0);
+  if (registered == 0) syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0);
 }
 
 CodeBuffer::~CodeBuffer() {

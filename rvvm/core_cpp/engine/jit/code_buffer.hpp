@@ -13,6 +13,10 @@ class CodeBuffer {
   CodeBuffer(const CodeBuffer&) = delete;
   CodeBuffer& operator=(const CodeBuffer&) = delete;
 
+  // Every thread of this process fetches anew what has been written here (Intel SDM volume 3,
+  // "Handling Self- and Cross-Modifying Code": the others are to execute something serializing).
+  void synchronize() const;
+
   u8* write() const { return write_; }
   const u8* run() const { return run_; }
   const u8* write_end() const { return write_ + size_; }

@@ -104,7 +104,8 @@ const u8* Jit::code_for(Cpu& cpu, const Block& block) {
   const auto at = cpu.mmu.fetch(cpu.hart.pc);
   if (!at) return nullptr;
   const CodeLock lock{cpu};
-  if (block.code) return block.code;
+  if (block.code) return block.code;  // another hart was first
+  if (!prepared_) prepare(cpu);
   if (buffer_.write_end() - emitter_.at() < static_cast<std::ptrdiff_t>(unit_bytes)) {
     full_ = true;
     return nullptr;
@@ -125,7 +126,6 @@ const u8* Jit::code_for(Cpu& cpu, const Block& block) {
 }
 
 void Jit::run_entry(Cpu& cpu, JumpEntry& entry, i64 left) {
-  if (!prepared_) prepare(cpu);
   if (!entry.code) entry.code = code_for(cpu, *entry.block);
   // A unit wants the budget of its longest path before it starts.
   if (!entry.code ||

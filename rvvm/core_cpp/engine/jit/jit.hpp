@@ -12,8 +12,8 @@ class Jit final : public Interpreter {
 
   explicit Jit(const Options& options = {}, std::size_t size = default_size);
 
-  bool may_thread() const override { return false; }
   bool full() const override { return full_; }
+  void code_dropped() override { buffer_.synchronize(); }
   void forget() override;  // the caches of code have been cleared
   TranslationStats translation_stats() const override { return stats_; }
 
@@ -29,7 +29,7 @@ class Jit final : public Interpreter {
   Thunks thunks_{};
   Emitter emitter_;
   u8* first_ = nullptr;  // behind the thunks
-  bool full_ = false;
+  std::atomic<bool> full_{false};
   TranslationStats stats_;
 };
 
