@@ -136,6 +136,7 @@ class System:
         disturb: int | None = None,
         check_translations: bool = False,
         host_lacks: Sequence[str] = (),
+        perf_map: bool = False,
     ) -> None:
         """``accel``: ``interp``, ``jit``, or ``auto`` for the fastest that this host has.
 
@@ -152,6 +153,8 @@ class System:
         ways to code are lost every few instructions of harts that take turns. With
         ``check_translations`` each access that a cached translation serves makes its walk all the
         same; where they differ, ``run`` raises RuntimeError.
+
+        ``perf_map`` writes what Linux perf wants to know about translated code.
         """
     @property
     def accel(self) -> str:
@@ -201,7 +204,10 @@ class System:
         """Interrupt causes with bit 63 set."""
     def log_commits(self, path: str | None) -> None:
         """Spike's ``--log-commits`` format; None ends the log."""
-    def stats(self) -> dict[str, Any]: ...
+    def stats(self) -> dict[str, int]:
+        """Counters of slow paths, summed over harts."""
+    def samples(self) -> dict[int, int]:
+        """Where full turns of harts ended, by pc."""
 
 def ticks(nanoseconds: int, frequency: int) -> int:
     """What the host's clock is as ``time``, rounded down."""

@@ -85,6 +85,11 @@ def _file(*names: str, help: str) -> Callable[[Any], Any]:
     default=None,
     help="A host thread for each hart.  [default: unless time follows instructions]",
 )
+@click.option(
+    "--perf-map",
+    is_flag=True,
+    help="Tell Linux perf about translated code, in /tmp/perf-PID.map.",
+)
 @_file("--signature", help="Write begin_signature..end_signature there at the end.")
 @click.option(
     "--signature-granularity",

@@ -18,6 +18,7 @@ from rvvm.py.hart import Hart
 from rvvm.py.host import Clock, Host
 from rvvm.py.memory import Memory
 from rvvm.py.options import Options
+from rvvm.py.stats import Stats
 from rvvm.py.symbols import Symbols
 from rvvm.py.tree import Region, Tree
 from rvvm.py.until import Condition, seconds
@@ -101,6 +102,7 @@ class Machine:
                 clock=self.options.clock,
                 accel=self.options.core_accel,
                 threads=self.options.core_threads,
+                perf_map=self.options.perf_map,
             )
         except ValueError as error:
             asked = str(error).startswith("accel")
@@ -268,6 +270,10 @@ class Machine:
     def traps(self) -> int:
         """Traps taken by all harts since reset."""
         return sum(hart.traps for hart in self.system.harts)
+
+    def stats(self) -> Stats:
+        """What the engine has done so far."""
+        return Stats(self.system.stats(), self.system.samples(), self.symbols)
 
     def address(self, where: int | str) -> int:
         """A number as it is, or a symbol's address; KeyError when there is no such symbol."""

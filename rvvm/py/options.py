@@ -53,6 +53,7 @@ class Options:
     share: str | Sequence[str] = ()
     device: str | Sequence[str] = ()
     threads: bool | None = None
+    perf_map: bool = False
 
     def check(self) -> None:
         """UserError for a value that can be judged without opening anything."""

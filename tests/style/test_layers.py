@@ -43,7 +43,7 @@ PYTHON_ROWS = """
     completion devices fdt hart
     board boot cards
     engines options
-    until
+    stats until
     console
     machine
     conformance monitor terminal

@@ -74,14 +74,17 @@ std::shared_ptr<SystemFace> make_system(u64 timebase, const std::string& clock_n
                                         const std::string& accel, bool chain, unsigned unit_limit,
                                         unsigned hot, std::size_t code_size, bool threads,
                                         std::optional<u64> disturb, bool check_translations,
-                                        const std::vector<std::string>& host_lacks) {
+                                        const std::vector<std::string>& host_lacks, bool perf_map) {
   if (timebase == 0 || timebase > Clock::highest_frequency)
     throw py::value_error("timebase is in ticks a second, 1 to 8,589,934,591");
   if (clock_name != "host" && clock_name != "instructions")
     throw py::value_error("clock is host or instructions, not " + clock_name);
   const Clock clock{timebase, clock_name == "instructions"};
-  const jit::Options options{
-      .chain = chain, .unit_limit = unit_limit, .hot = hot, .host = host_without(host_lacks)};
+  const jit::Options options{.chain = chain,
+                             .perf_map = perf_map,
+                             .unit_limit = unit_limit,
+                             .hot = hot,
+                             .host = host_without(host_lacks)};
   std::unique_ptr<Interpreter> engine = make_translator(accel, options, code_size);
   const char* name = engine ? "jit" : "interp";
   if (!engine) engine = std::make_unique<Interpreter>();
@@ -207,19 +210,78 @@ std::vector<HartFace> harts(const std::shared_ptr<SystemFace>& f) {
   return list;
 }
 
+// A sum over harts for each of these counters.
+template <class Counts>
+void add_up(py::dict& sums, const Counts& counts,
+            std::initializer_list<std::pair<const char*, u64 Counts::*>> names) {
+  for (const auto& [name, member] : names) {
+    const u64 before = sums.contains(name) ? sums[name].template cast<u64>() : 0;
+    sums[name] = py::int_(before + counts.*member);
+  }
+}
+
+void add_tlb(py::dict& sums, const TlbStats& stats) {
+  add_up<TlbStats>(sums, stats,
+                   {{"tlb_fills", &TlbStats::fills},
+                    {"tlb_two_stage_fills", &TlbStats::two_stage_fills},
+                    {"tlb_evictions", &TlbStats::evictions},
+                    {"walks", &TlbStats::walks},
+                    {"slow_loads", &TlbStats::slow_loads},
+                    {"slow_stores", &TlbStats::slow_stores},
+                    {"flushes_fence_all", &TlbStats::fence_all},
+                    {"flushes_fence_asid", &TlbStats::fence_asid},
+                    {"flushes_fence_address", &TlbStats::fence_address},
+                    {"flushes_hfence_vvma", &TlbStats::hfence_vvma},
+                    {"flushes_hfence_gvma", &TlbStats::hfence_gvma},
+                    {"flushes_pmp", &TlbStats::pmp},
+                    {"flushes_context_reuse", &TlbStats::context_reuse},
+                    {"flushes_code", &TlbStats::code}});
+}
+
+void add_engine(py::dict& sums, const EngineCounts& counts) {
+  add_up<EngineCounts>(sums, counts,
+                       {{"entries", &EngineCounts::entries},
+                        {"ways_resolved", &EngineCounts::resolved},
+                        {"interpreted", &EngineCounts::interpreted},
+                        {"exits_budget", &EngineCounts::left_for_budget},
+                        {"exits_attention", &EngineCounts::left_for_attention},
+                        {"exits_trap", &EngineCounts::left_for_trap},
+                        {"exits_target", &EngineCounts::left_for_target}});
+}
+
 py::dict stats(SystemFace& f) {
   const CodeCache::Stats code = f.system.code_stats();
-  const TranslationStats translated = f.system.translation_stats();
+  const TranslationStats made = f.system.translation_stats();
+  py::dict sums;
   u64 traps = 0, retired = 0;
   for (unsigned i = 0; i < f.system.harts(); ++i) {
-    traps += f.system.hart(i).hart.traps;
-    retired += f.system.hart(i).hart.retired;
+    Cpu& cpu = f.system.hart(i);
+    traps += cpu.hart.traps;
+    retired += cpu.hart.retired;
+    add_tlb(sums, cpu.mmu.tlb.stats);
+    add_engine(sums, cpu.counts);
   }
-  return py::dict(
-      py::arg("instructions") = retired, py::arg("traps") = traps, py::arg("blocks") = code.blocks,
-      py::arg("block_instructions") = code.instructions, py::arg("pages_dropped") = code.dropped,
-      py::arg("units") = translated.units, py::arg("unit_instructions") = translated.instructions,
-      py::arg("code_bytes") = translated.bytes, py::arg("code_flushes") = translated.flushes);
+  const std::pair<const char*, u64> rest[] = {{"instructions", retired},
+                                              {"traps", traps},
+                                              {"blocks", code.blocks},
+                                              {"block_instructions", code.instructions},
+                                              {"pages_dropped", code.dropped},
+                                              {"units", made.units},
+                                              {"unit_instructions", made.instructions},
+                                              {"code_bytes", made.bytes},
+                                              {"code_flushes", made.flushes},
+                                              {"translation_ns", made.nanoseconds},
+                                              {"chained_jumps", made.jumps}};
+  for (const auto& [name, value] : rest) sums[name] = py::int_(value);
+  return sums;
+}
+
+// Where turns ended, by pc: about one of 50,000 instructions.
+std::map<u64, u64> samples(SystemFace& f) {
+  std::map<u64, u64> sums;
+  for (unsigned i = 0; i < f.system.harts(); ++i)
+    for (const auto [pc, count] : f.system.hart(i).counts.samples) sums[pc] += count;
+  return sums;
 }
 
 // Devices usually refer back to the system: let the garbage collector see through the callables.
@@ -264,7 +326,7 @@ void bind_system(py::module_& m) {
            py::arg("hot") = jit::Options{}.hot, py::arg("code_size") = jit::Jit::default_size,
            py::arg("threads") = false, py::arg("disturb") = py::none(),
            py::arg("check_translations") = false,
-           py::arg("host_lacks") = std::vector<std::string>{})
+           py::arg("host_lacks") = std::vector<std::string>{}, py::arg("perf_map") = false)
       .def_readonly("accel", &SystemFace::accel)
       .def_property_readonly("harts", &harts)
       .def_property(
@@ -319,7 +381,8 @@ void bind_system(py::module_& m) {
           [](SystemFace& f, const std::set<u64>& causes) { f.system.stop_on_traps(causes); },
           py::arg("causes"))
       .def("log_commits", &log_commits, py::arg("path"))
-      .def("stats", &stats);
+      .def("stats", &stats)
+      .def("samples", &samples);
 }
 
 }  // namespace rvvm

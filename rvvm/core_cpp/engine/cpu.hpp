@@ -1,5 +1,7 @@
 // A hart with all an engine needs to run it.
 #pragma once
+#include <unordered_map>
+
 #include "engine/bell.hpp"
 #include "engine/code_cache.hpp"
 #include "engine/engine.hpp"
@@ -25,6 +27,15 @@ struct Pins {
   std::atomic<u64> interrupts{0};
   std::atomic<u64> guest_external{0};
   std::atomic<u64> timer{~u64{0}};
+};
+
+// What has happened on slow paths since the hart was made.
+struct EngineCounts {
+  u64 entries = 0;      // of translated code from the run loop
+  u64 resolved = 0;     // ways that translated code asked for and got
+  u64 interpreted = 0;  // instructions that it left to the interpreter
+  u64 left_for_budget = 0, left_for_attention = 0, left_for_trap = 0, left_for_target = 0;
+  std::unordered_map<u64, u64> samples;  // pc where turns of full length ended
 };
 
 struct Cpu {
@@ -95,6 +106,8 @@ struct Cpu {
   bool trapped = false;  // the instruction just interpreted has trapped
   TranslatedState translated;
   Way* ways = nullptr;  // of the current fetch context
+
+  EngineCounts counts;
 
   std::array<JumpEntry, jumps> jump_cache{};
   Step single[2];

@@ -6,7 +6,8 @@ namespace rvvm {
 
 // What a translating engine has made.
 struct TranslationStats {
-  u64 units = 0, instructions = 0, bytes = 0, flushes = 0;
+  u64 units = 0, instructions = 0, bytes = 0, flushes = 0, nanoseconds = 0;
+  u64 jumps = 0;  // that lead straight to another unit
 };
 
 class Interpreter {

@@ -67,6 +67,8 @@ Exit Turns::take(unsigned index, u64 turn) {
   cpu.raise_attention();  // timers may be due
   Exit exit = system.observers.any() ? observed(index, turn) : plain(cpu, turn);
   exit.hart = index;
+  if (turn == turn_instructions && exit.reason == ExitReason::budget)
+    ++cpu.counts.samples[cpu.hart.pc];
   system.guard_reservation(cpu);
   return exit;
 }

@@ -138,9 +138,13 @@ bool Mmu::split(u64 address, unsigned size, Access access, const As& as, Part pa
   return true;
 }
 
-bool Mmu::load_slow(u64 address, unsigned size) { return load_for(as_data(), address, size); }
+bool Mmu::load_slow(u64 address, unsigned size) {
+  ++tlb.stats.slow_loads;
+  return load_for(as_data(), address, size);
+}
 
 bool Mmu::store_slow(u64 address, unsigned size, u64 value) {
+  ++tlb.stats.slow_stores;
   return store_for(as_data(), address, size, value);
 }
 

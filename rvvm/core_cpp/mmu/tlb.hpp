@@ -11,9 +11,10 @@ namespace rvvm {
 
 // What a hart's translation caches have done since it was made.
 struct TlbStats {
-  u64 fills = 0, two_stage_fills = 0;  // entries made, after a walk of one stage and of two
-  u64 walks = 0;                       // translations that no entry served
-  u64 evictions = 0;                   // entries of other pages that a fill has replaced
+  u64 fills = 0, two_stage_fills = 0;   // entries made, after a walk of one stage and of two
+  u64 walks = 0;                        // translations that no entry served
+  u64 evictions = 0;                    // entries of other pages that a fill has replaced
+  u64 slow_loads = 0, slow_stores = 0;  // that found no entry to go by
   // Flushes, by what asked for them: fences and PMP changes executed, contexts given to another
   // key, pages that stores must no longer reach because they hold code or a reservation.
   u64 fence_all = 0, fence_asid = 0, fence_address = 0, hfence_vvma = 0, hfence_gvma = 0;

@@ -127,6 +127,7 @@ void Translator::emit_behind(PageTranslations& page) {
     const u8* known = options.chain ? page.entry(exit.offset) : nullptr;
     if (known) {
       e.link(exit.jump, known);
+      ++jumps_;
       continue;
     }
     if (options.chain) page.waiting.emplace(exit.offset, exit.jump);

@@ -1,5 +1,10 @@
 #include "engine/jit/jit.hpp"
 
+#include <unistd.h>
+
+#include <chrono>
+#include <string>
+
 #include "engine/handlers.hpp"
 
 namespace rvvm::jit {
@@ -31,6 +36,7 @@ const u8* resolve(Cpu& cpu, u64 pc, i64 left) {
   const CodeLock lock{cpu};
   const u8* code = cpu.code.entry(*at);
   if (code) cpu.add_way(pc, code);
+  cpu.counts.resolved += code != nullptr;
   return code;
 }
 
@@ -57,6 +63,7 @@ u64 host_delta(Cpu& cpu, u64 address, u32 request) {
 // Interprets the instruction at pc; `left` is the budget behind it.
 Interpreted interpret_one(Cpu& cpu, const Step* step, u64 pc, i64 left) {
   const u64 generation = cpu.generation;
+  ++cpu.counts.interpreted;
   cpu.trapped = false;
   cpu.hart.pc = pc;
   cpu.single[0] = *step;
@@ -72,6 +79,18 @@ Interpreted interpret_one(Cpu& cpu, const Step* step, u64 pc, i64 left) {
   return {plain, plain ? nullptr : next_code(cpu)};
 }
 
+void count_exit(Cpu& cpu) {
+  EngineCounts& counts = cpu.counts;
+  if (cpu.trapped)
+    ++counts.left_for_trap;
+  else if (cpu.attention())
+    ++counts.left_for_attention;
+  else if (cpu.left < CodeCache::max_block)
+    ++counts.left_for_budget;
+  else
+    ++counts.left_for_target;
+}
+
 QuickCsr access_csr(Cpu& cpu, const Step* step, u64 operand, i64 left) {
   return quick_csr(cpu, step->insn, operand, left);
 }
@@ -81,13 +100,30 @@ QuickCsr access_csr(Cpu& cpu, const Step* step, u64 operand, i64 left) {
 Jit::Jit(const Options& options, std::size_t size)
     : options_{options},
       buffer_{std::max(size, 4 * unit_bytes)},
-      emitter_{buffer_.write(), buffer_.run(), buffer_.write_end(), options_.host.avx} {}
+      emitter_{buffer_.write(), buffer_.run(), buffer_.write_end(), options_.host.avx} {
+  if (!options.perf_map) return;
+  const std::string path = "/tmp/perf-" + std::to_string(::getpid()) + ".map";
+  perf_map_.reset(std::fopen(path.c_str(), "a"));
+  if (perf_map_) std::setvbuf(perf_map_.get(), nullptr, _IOLBF, 0);
+}
 
 void Jit::prepare(const Cpu& cpu) {
   layout_ = Layout::of(cpu, options_.host);
   thunks_ = emit_thunks(emitter_, layout_, {interpret_one, resolve, host_delta, access_csr});
   first_ = emitter_.at();
+  if (perf_map_) note_for_perf(buffer_.write(), 0);
   prepared_ = true;
+}
+
+// "start size name", in hexadecimal: what perf reads from /tmp/perf-PID.map.
+void Jit::note_for_perf(const u8* from, u64 pc) {
+  const u8* run = buffer_.run() + (from - buffer_.write());
+  const auto size = static_cast<unsigned long>(emitter_.at() - from);
+  std::fprintf(perf_map_.get(), "%lx %lx ", reinterpret_cast<unsigned long>(run), size);
+  if (pc)
+    std::fprintf(perf_map_.get(), "guest_%lx\n", static_cast<unsigned long>(pc));
+  else
+    std::fprintf(perf_map_.get(), "rvvm_thunks\n");
 }
 
 void Jit::forget() {
@@ -110,6 +146,7 @@ const u8* Jit::code_for(Cpu& cpu, const Block& block) {
     full_ = true;
     return nullptr;
   }
+  const auto begun = std::chrono::steady_clock::now();
   const u8* before = emitter_.at();
   const Hpa page{at->value & ~page_mask};
   options_.threads = cpu.threads;
@@ -122,6 +159,9 @@ const u8* Jit::code_for(Cpu& cpu, const Block& block) {
   ++stats_.units;
   stats_.instructions += translator.instructions();
   stats_.bytes += emitter_.at() - before;
+  stats_.jumps += translator.jumps();
+  stats_.nanoseconds += (std::chrono::steady_clock::now() - begun).count();
+  if (perf_map_) note_for_perf(before, cpu.hart.pc);
   return block.code;
 }
 
@@ -139,7 +179,10 @@ void Jit::run_entry(Cpu& cpu, JumpEntry& entry, i64 left) {
   }
   cpu.add_way(cpu.hart.pc, entry.code);
   cpu.translated.pc_page = cpu.hart.pc & ~page_mask;
+  cpu.trapped = false;
+  ++cpu.counts.entries;
   thunks_.enter(cpu, entry.code, left);
+  count_exit(cpu);
 }
 
 }  // namespace rvvm::jit

@@ -1,5 +1,7 @@
 // The translating engine: interprets a block until it is hot, then runs it as x86-64 code.
 #pragma once
+#include <cstdio>
+
 #include "engine/interpreter.hpp"
 #include "engine/jit/code_buffer.hpp"
 #include "engine/jit/translator.hpp"
@@ -21,6 +23,7 @@ class Jit final : public Interpreter {
   void run_entry(Cpu& cpu, JumpEntry& entry, i64 left) override;
   const u8* code_for(Cpu& cpu, const Block& block);
   void prepare(const Cpu& cpu);
+  void note_for_perf(const u8* from, u64 pc);
 
   Options options_;
   CodeBuffer buffer_;
@@ -31,6 +34,10 @@ class Jit final : public Interpreter {
   u8* first_ = nullptr;  // behind the thunks
   std::atomic<bool> full_{false};
   TranslationStats stats_;
+  struct Close {
+    void operator()(std::FILE* file) const { std::fclose(file); }
+  };
+  std::unique_ptr<std::FILE, Close> perf_map_;
 };
 
 }  // namespace rvvm::jit

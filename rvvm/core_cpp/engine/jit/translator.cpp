@@ -224,7 +224,7 @@ void Translator::publish(PageTranslations& page) {
     if (!p.code || page.entry(p.offset)) continue;
     entries_.push_back({p.offset, p.code});
     auto [first, behind] = page.waiting.equal_range(p.offset);
-    for (auto it = first; it != behind; ++it) e.link(it->second, p.code);
+    for (auto it = first; it != behind; ++it, ++jumps_) e.link(it->second, p.code);
     page.waiting.erase(first, behind);
   }
 }

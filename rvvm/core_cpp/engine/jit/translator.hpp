@@ -11,6 +11,7 @@ struct Options {
   bool chain = true;         // jumps go straight to translated code
   bool share = true;         // accesses near each other share a check of the TLB
   bool threads = false;      // other harts run at the same time
+  bool perf_map = false;     // tell perf what the code is
   unsigned unit_limit = 64;  // instructions
   unsigned hot = 12;         // the time a block comes up at which it is translated
   HostFeatures host = HostFeatures::detect();
@@ -35,6 +36,7 @@ class Translator {
   };
   const std::vector<Entry>& entries() const { return entries_; }  // new ones
   unsigned instructions() const { return static_cast<unsigned>(unit_.size()); }
+  unsigned jumps() const { return jumps_; }  // made or changed to lead to another unit
   u16 bytes_covered() const { return static_cast<u16>(end_ - unit_.front().offset); }
 
  private:
@@ -107,6 +109,7 @@ class Translator {
   std::vector<Inner> inner_;
   std::vector<u8*> guards_;
   std::vector<Entry> entries_;
+  unsigned jumps_ = 0;
   const Step* steps_ = nullptr;
 };
 
