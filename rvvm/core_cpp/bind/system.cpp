@@ -280,7 +280,7 @@ py::dict stats(SystemFace& f) {
 std::map<u64, u64> samples(SystemFace& f) {
   std::map<u64, u64> sums;
   for (unsigned i = 0; i < f.system.harts(); ++i)
-    for (const auto [pc, count] : f.system.hart(i).counts.samples) sums[pc] += count;
+    for (const auto& [pc, count] : f.system.hart(i).counts.samples) sums[pc] += count;
   return sums;
 }
 
