@@ -233,3 +233,114 @@ def test_a_leaf_becomes_a_table() -> None:
     bed.bench.poke(slot, pte(small, PTE_V))
     bed.fence("sfence.vma a2, x0", HS, a2=inside)
     assert bed.see(inside) == 2
+
+
+class Kernel:
+    """Code in a global page that calls a function, in address spaces of its own making."""
+
+    CALLER, CALLEE = SHARED + 0x40_0000, SHARED + 0x50_0000
+    FIRST, SECOND = DATA + 0x4000, DATA + 0x5000  # functions, physically
+
+    def __init__(self) -> None:
+        self.bench = Bench()
+        self.spaces: list[Table] = []
+        self.bench.load("addi a3, a3, 1\nret", self.FIRST)
+        self.bench.load("addi a4, a4, 1\nret", self.SECOND)
+        self.bench.regs(a3=0, a4=0)
+
+    def space(self, callee: int, kind: int) -> int:
+        """A new address space, as a value for satp."""
+        table = Table(self.bench)
+        table.map(self.CALLER, DATA, GLOBAL)
+        table.map(self.CALLEE, callee, kind)
+        self.spaces.append(table)
+        return table.atp(len(self.spaces))
+
+    def run(self, program: str, **registers: int) -> tuple[int, int]:
+        """Runs it in the present address space; how often each function was called so far."""
+        self.bench.load(program, DATA)
+        self.bench.regs(a0=self.CALLEE, s0=50, **registers)
+        self.bench.enter(HS, self.CALLER)
+        self.bench.run()
+        assert self.bench.hart.traps == 0
+        return self.bench.x("a3"), self.bench.x("a4")
+
+
+CALLS = """
+again:
+    jalr ra, (a0)
+    addi s0, s0, -1
+    bnez s0, again
+done:
+    j done
+"""
+
+
+@pytest.mark.usefixtures("accel")
+@pytest.mark.parametrize("shared_first", [True, False])
+def test_code_of_one_address_space_is_not_that_of_another(shared_first: bool) -> None:
+    """Ways to global code are shared; a page that is not global is found by its own space alone."""
+    kernel = Kernel()
+    first = kernel.space(Kernel.FIRST, S_ALL)
+    second = kernel.space(Kernel.SECOND, S_ALL)
+    expected = 50
+    if shared_first:
+        for satp in (kernel.space(Kernel.FIRST, GLOBAL), kernel.space(Kernel.FIRST, GLOBAL)):
+            kernel.bench.set(satp=satp)
+            assert kernel.run(CALLS) == (expected, 0)
+            expected += 50
+        kernel.bench.fence()  # the page ceases to be global
+    kernel.bench.set(satp=first)
+    switching = """
+    again:
+        jalr ra, (a0)
+        csrw satp, a1
+        jalr ra, (a0)
+        csrw satp, a2
+        addi s0, s0, -1
+        bnez s0, again
+    done:
+        j done
+    """
+    assert kernel.run(switching, a1=second, a2=first) == (expected, 50)
+
+
+@pytest.mark.usefixtures("accel")
+@pytest.mark.parametrize("between", [0, 40])
+@pytest.mark.parametrize("fence", ["sfence.vma x0, x0", "sfence.vma a5, x0"])
+def test_shared_ways_to_code_end_with_a_fence(fence: str, between: int) -> None:
+    """Also where the context that found them has been given up since."""
+    kernel = Kernel()
+    satp = [kernel.space(Kernel.FIRST, GLOBAL) for _ in range(between + 2)]
+    for n in (0, -1):
+        kernel.bench.set(satp=satp[n])
+        kernel.run(CALLS)
+    idle = "done:\n j done"
+    for value in satp[1:-1]:
+        kernel.bench.set(satp=value)
+        kernel.run(idle)
+    for table in kernel.spaces:
+        table.map(Kernel.CALLEE, Kernel.SECOND, GLOBAL)
+    kernel.bench.set(satp=satp[-1])
+    assert kernel.run(fence + "\n" + CALLS, a5=Kernel.CALLEE) == (100, 50)
+    kernel.bench.set(satp=satp[0])
+    assert kernel.run(CALLS) == (100, 100)
+
+
+@pytest.mark.usefixtures("accel")
+def test_a_fence_of_an_address_space_leaves_global_mappings_alone() -> None:
+    """Data of its own is looked up anew; "except ... global mappings" need not be, nor code."""
+    kernel = Kernel()
+    satp = kernel.space(Kernel.FIRST, GLOBAL)
+    table = kernel.spaces[0]
+    slot = table.map(GVA, OLD, S_ALL)
+    fill(kernel.bench)
+    kernel.bench.set(satp=satp)
+    kernel.run(CALLS)
+    assert kernel.bench.peek(table.map(Kernel.CALLEE, Kernel.SECOND, GLOBAL)) != 0
+    load = "lw t0, (a6)\n sfence.vma x0, a7\n sd t3, (t4)\n sfence.vma x0, a7\n lw t1, (a6)\n"
+    table.map(SHARED, slot & ~0xFFF, GLOBAL)
+    registers = {"a6": GVA, "a7": 1, "t3": pte(NEW, S_ALL), "t4": SHARED | slot & 0xFFF}
+    kernel.run(load + CALLS, **registers)
+    old, new = (kernel.bench.peek(at, 4) for at in (OLD, NEW))
+    assert (kernel.bench.x("t0"), kernel.bench.x("t1")) == (old, new)

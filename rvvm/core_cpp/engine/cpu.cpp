@@ -43,7 +43,11 @@ void Cpu::take_context() {
   take_ways();
 }
 
-bool Cpu::take_ways() { return std::exchange(ways, ways_of(*mmu.exec).data()) != ways; }
+bool Cpu::take_ways() {
+  const Way* before = ways;
+  ways = ways_of(*mmu.exec).data();
+  return ways != before;
+}
 
 void Cpu::add_way(u64 pc, const u8* code) {
   Context& context = *mmu.exec;

@@ -104,6 +104,7 @@ class CodePages {
       const u64 first = span == ~u64{0} ? 0 : address & ~(span - 1);
       large_first_ = std::min(large_first_, first);
       large_last_ = std::max(large_last_, first + (span - 1));
+      return;
     }
     word(address) |= bit(address);
   }
