@@ -66,3 +66,18 @@ def test_perf_map(tmp_path: Path) -> None:
     for (start, size), (next_start, _) in zip(regions, regions[1:], strict=False):
         assert size > 0 and start + size <= next_start
     assert lines[0].endswith("rvvm_thunks")
+
+
+def test_perf_takes_names_from_its_map(tmp_path: Path) -> None:
+    """It looks there for code in memory that no file has, which is named so."""
+    m = machine(tmp_path, accel="jit", perf_map=True)
+    assert m.stats()["units"]
+    path = Path(f"/tmp/perf-{os.getpid()}.map")
+    unit = int(path.read_text().splitlines()[-1].split()[0], 16)
+    path.unlink()
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        start, end = (int(x, 16) for x in line.split()[0].split("-"))
+        if start <= unit < end:
+            assert line.split()[1].startswith("r-x") and "/dev/zero" in line
+            return
+    pytest.fail("not mapped")

@@ -12,23 +12,22 @@ namespace rvvm::jit {
 
 namespace {
 
-u8* map(int file, std::size_t size, int protection) {
-  void* memory = mmap(nullptr, size, protection, MAP_SHARED, file, 0);
-  return memory == MAP_FAILED ? nullptr : static_cast<u8*>(memory);
+[[noreturn]] void fail() {
+  throw std::system_error(errno, std::generic_category(), "memory for translated code");
 }
 
 }  // namespace
 
+// Shared memory without a file: where it is mapped perf takes the code's names from its map, which
+// it does not for a memfd. mremap() of no old bytes maps the same pages once more.
 CodeBuffer::CodeBuffer(std::size_t size) : size_{size} {
-  const int file = memfd_create("rvvm-code", MFD_CLOEXEC);
-  if (file < 0 || ftruncate(file, static_cast<off_t>(size)) != 0)
-    throw std::system_error(errno, std::generic_category(), "memory for translated code");
-  write_ = map(file, size, PROT_READ | PROT_WRITE);
-  run_ = map(file, size, PROT_READ | PROT_EXEC);
-  const int error = errno;
-  close(file);
-  if (!write_ || !run_)
-    throw std::system_error(error, std::generic_category(), "memory for translated code");
+  void* write = mmap(nullptr, size, PROT_READ | PROT_WRITE,
+                     MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (write == MAP_FAILED) fail();
+  void* run = mremap(write, 0, size, MREMAP_MAYMOVE);
+  if (run == MAP_FAILED || mprotect(run, size, PROT_READ | PROT_EXEC) != 0) fail();
+  write_ = static_cast<u8*>(write);
+  run_ = static_cast<u8*>(run);
 }
 
 // Where the host has no such call, the switch to a thread that has waited must do.
