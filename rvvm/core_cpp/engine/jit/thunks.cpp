@@ -98,18 +98,23 @@ class ThunkEmitter {
     e.call(rax);
   }
 
+  // The Cpu, the step in rax, rdx as it is, and the budget behind rcx more instructions.
+  void step_arguments() {
+    e.mov(rsi, rax);
+    e.mov(rdi, left_reg);
+    e.alu(Alu::sub, rdi, rcx);
+    e.mov(rcx, rdi);
+    first_argument();
+  }
+
   void interpret() {
     e.push(rcx);  // called, so this aligns the stack
     spill();
     retire_fp();
     e.pop(rcx);
     e.alu(Alu::sub, rsp, 8);
-    e.mov(rsi, rax);
     e.alu(Alu::add, rdx, layout.cpu_field(layout.pc_page));
-    e.mov(rdi, left_reg);
-    e.alu(Alu::sub, rdi, rcx);
-    e.mov(rcx, rdi);
-    first_argument();
+    step_arguments();
     call(callees.interpret_one);
     e.alu(Alu::add, rsp, 8);
     e.test32(rax, rax);
@@ -178,11 +183,7 @@ class ThunkEmitter {
     e.pop(rcx);
     for (Reg r : caller_saved) e.push(r);
     e.alu(Alu::sub, rsp, 8);
-    e.mov(rsi, rax);
-    e.mov(rdi, left_reg);
-    e.alu(Alu::sub, rdi, rcx);
-    e.mov(rcx, rdi);
-    first_argument();
+    step_arguments();
     call(callees.quick_csr);
     e.alu(Alu::add, rsp, 8);
     for (int k = std::size(caller_saved) - 1; k >= 0; --k) e.pop(caller_saved[k]);

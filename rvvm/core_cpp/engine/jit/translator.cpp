@@ -70,7 +70,6 @@ bool Translator::leads_back(unsigned place, unsigned& target) const {
 void Translator::plan_checks() {
   SharingPlan plan;
   sharing_.assign(unit_.size(), {});
-  if (!options.share) return;
   std::vector<Insn> path;
   std::vector<LoopPlan::Edge> back;
   for (unsigned k = 0; k < unit_.size(); ++k) {

@@ -9,7 +9,6 @@ namespace rvvm::jit {
 
 struct Options {
   bool chain = true;         // jumps go straight to translated code
-  bool share = true;         // accesses near each other share a check of the TLB
   bool threads = false;      // other harts run at the same time
   bool perf_map = false;     // tell perf what the code is
   unsigned unit_limit = 64;  // instructions
