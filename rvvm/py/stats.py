@@ -51,7 +51,7 @@ class Stats(Mapping[str, int]):
         return len(self._counters)
 
     def hottest(self, count: int = 10) -> list[Hot]:
-        """Lines of code by samples: one each 50,000 instructions of a hart."""
+        """Lines of code by samples: one each 200,000 instructions of a hart."""
         total = sum(self._samples.values())
         return [
             Hot(address, self._symbols.name(address), found / total)

@@ -276,7 +276,7 @@ py::dict stats(SystemFace& f) {
   return sums;
 }
 
-// Where turns ended, by pc: about one of 50,000 instructions.
+// Where turns ended, by pc: about one of 200,000 instructions.
 std::map<u64, u64> samples(SystemFace& f) {
   std::map<u64, u64> sums;
   for (unsigned i = 0; i < f.system.harts(); ++i)

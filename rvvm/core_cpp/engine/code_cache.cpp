@@ -1,6 +1,9 @@
 #include "engine/code_cache.hpp"
 
+#include <sys/mman.h>
+
 #include <algorithm>
+#include <new>
 
 #include "engine/handlers.hpp"
 #include "memory/shared.hpp"
@@ -21,17 +24,43 @@ u32 fetch_bits(const u8* at, u64 room) {
 
 }  // namespace
 
-const Step* StepStore::keep(const Step* steps, std::size_t count) {
-  if (room_.size() < count) {
-    const std::size_t size = std::max(chunk, count);
-    chunks_.push_back(std::make_unique_for_overwrite<Step[]>(size));
-    room_ = {chunks_.back().get(), size};
+constexpr std::size_t piece_bytes = 2 << 20;  // a large page of x86-64
+
+void StepPool::Unmap::operator()(Step* piece) const { munmap(piece, piece_bytes); }
+
+Step* StepPool::take() {
+  if (free_.empty()) {
+    // Twice as much, of which one part is aligned; what is not used costs nothing.
+    void* memory = mmap(nullptr, 2 * piece_bytes, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED) throw std::bad_alloc{};
+    u8* begin = static_cast<u8*>(memory);
+    u8* piece = begin + (-reinterpret_cast<u64>(begin) & (piece_bytes - 1));
+    if (piece > begin) munmap(begin, static_cast<std::size_t>(piece - begin));
+    munmap(piece + piece_bytes, static_cast<std::size_t>(begin + piece_bytes - piece));
+    madvise(piece, piece_bytes, MADV_HUGEPAGE);  // refusal does no harm
+    pieces_.emplace_back(reinterpret_cast<Step*>(piece));
+    for (std::size_t k = piece_bytes / sizeof(Step) / chunk; k-- > 0;)
+      free_.push_back(pieces_.back().get() + k * chunk);
   }
-  const Step* kept = room_.data();
-  std::copy_n(steps, count, room_.begin());
-  room_ = room_.subspan(count);
+  Step* steps = free_.back();
+  free_.pop_back();
+  return steps;
+}
+
+StepStore::~StepStore() {
+  for (Step* steps : chunks_) pool_.give(steps);
+}
+
+Step* StepStore::room_for(std::size_t count) {
+  if (left_ < count) {
+    chunks_.push_back(pool_.take());
+    left_ = StepPool::chunk;
+  }
+  Step* room = chunks_.back() + (StepPool::chunk - left_);
+  left_ -= count;
   size_ += count;
-  return kept;
+  return room;
 }
 
 // jl (0f 8c) becomes nop and jmp (90 e9), which take the same displacement.
@@ -56,7 +85,7 @@ bool CodeCache::find(Hpa at, const Block*& found) {
   std::lock_guard lock(mutex);
   if (!(bus.ram(at)->flags(at) & page_has_code)) return false;
   Page* page = page_at(at);
-  if (!page) page = (pages_[at.value / page_size] = std::make_unique<Page>()).get();
+  if (!page) page = (pages_[at.value / page_size] = std::make_unique<Page>(pool_)).get();
   const u16& number = page->numbers[(at.value & page_mask) / 2];
   if (!number) build(at, *page);
   const Block& block = page->blocks[number - 1];
@@ -81,7 +110,7 @@ void CodeCache::build(Hpa at, Page& page) {
     const u32 bits = fetch_bits(host + (offset - start), page_size - offset);
     const unsigned length = length_of(bits);
     if (offset + length > page_size) break;
-    const Insn insn = decode(bits, extensions);
+    const Insn& insn = decoded.decode(bits);
     steps[count++] = {handler_of(insn.op), insn};
     offset += length;
     if (ends_block(insn)) break;
@@ -91,7 +120,7 @@ void CodeCache::build(Hpa at, Page& page) {
   for (u64 line = start / 64; line * 64 < std::max(offset, start + 2); ++line)
     page.code_lines |= u64{1} << line;
   Block& block = page.blocks.emplace_back();
-  block.steps = page.steps.keep(steps.data(), count + 1);
+  block.steps = std::copy_n(steps.data(), count + 1, page.steps.room_for(count + 1)) - (count + 1);
   block.count = count;
   block.code = page.translations.entry(start);
   page.numbers[start / 2] = page.blocks.size();

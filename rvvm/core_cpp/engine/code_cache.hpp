@@ -7,11 +7,10 @@
 #include <deque>
 #include <memory>
 #include <mutex>
-#include <span>
 #include <unordered_map>
 #include <vector>
 
-#include "isa/decode.hpp"
+#include "isa/decode_memo.hpp"
 #include "memory/bus.hpp"
 
 namespace rvvm {
@@ -36,11 +35,51 @@ struct Block {
   mutable std::atomic<const u8*> code{nullptr};  // its translation
 };
 
+// Memory for steps, in pieces that the host maps by large pages. What code that is dropped gives
+// back is used again.
+class StepPool {
+ public:
+  static constexpr std::size_t chunk = 128;
+
+  Step* take();
+  void give(Step* steps) { free_.push_back(steps); }
+
+ private:
+  struct Unmap {
+    void operator()(Step* piece) const;
+  };
+  std::vector<std::unique_ptr<Step, Unmap>> pieces_;
+  std::vector<Step*> free_;
+};
+
+// The steps of one page's code, side by side; they go with the page.
+class StepStore {
+ public:
+  explicit StepStore(StepPool& pool) : pool_{pool} {}
+  ~StepStore();
+  StepStore(const StepStore&) = delete;
+
+  Step* room_for(std::size_t count);  // at most a chunk
+  std::size_t size() const { return size_; }
+
+ private:
+  StepPool& pool_;
+  std::vector<Step*> chunks_;
+  std::size_t left_ = 0;  // in the last chunk
+  std::size_t size_ = 0;
+};
+
 // What a translating engine keeps with a page, and loses with it. Offsets are within the page.
 struct PageTranslations {
-  std::unordered_multimap<u16, u8*> waiting;   // jumps to offsets that have none yet
-  std::vector<std::unique_ptr<Step[]>> steps;  // for what translated code leaves to handlers
-  std::vector<u8*> guards;                     // conditional jumps out, one at each entry
+  explicit PageTranslations(StepPool& pool) : steps{pool} {}
+
+  struct Waiting {
+    u16 offset;
+    u8* jump;
+  };
+  std::vector<Waiting> waiting;  // jumps to offsets that have no code yet
+  StepStore steps;               // for what translated code leaves to handlers
+  std::vector<u8*> guards;       // conditional jumps out, one at each entry
 
   // Where code for an offset starts; the first that is entered stays.
   const u8* entry(u64 offset) const {
@@ -62,31 +101,20 @@ struct PageTranslations {
   std::vector<const u8*> codes_;
 };
 
-// The steps of a page's blocks, side by side; they go with the page.
-class StepStore {
- public:
-  const Step* keep(const Step* steps, std::size_t count);
-  std::size_t size() const { return size_; }
-
- private:
-  static constexpr std::size_t chunk = 128;
-  std::vector<std::unique_ptr<Step[]>> chunks_;
-  std::span<Step> room_;  // in the last chunk
-  std::size_t size_ = 0;
-};
-
 class CodeCache {
  public:
   static constexpr unsigned max_block = 64;
   static constexpr std::size_t max_steps = 2'000'000;  // about 64 MB
 
   CodeCache(Bus& bus, ExtSet extensions, std::mutex& mutex)
-      : mutex{mutex}, bus{bus}, extensions{extensions} {}
+      : decoded{extensions}, mutex{mutex}, bus{bus} {}
 
   // The block that starts here, made when there is none; nullptr when its first instruction crosses
   // the page. False, and nothing, when stores to the page would not be noticed: see
   // StoreListener::code_translated.
   bool find(Hpa at, const Block*& block);
+
+  DecodeMemo decoded;  // wants the lock
 
   // The next three want the lock. Of the page that an earlier find() was in.
   PageTranslations& translations(Hpa at) { return page_at(at)->translations; }
@@ -123,6 +151,7 @@ class CodeCache {
   static constexpr unsigned lines = page_size / 64;
   // Sparse and found by chance, so small: pages are what the host's caches miss.
   struct Page {
+    explicit Page(StepPool& pool) : steps{pool}, translations{pool} {}
     std::array<u16, page_size / 2> numbers{};  // of the blocks that start at an offset, from 1
     std::deque<Block> blocks;
     StepStore steps;
@@ -137,13 +166,13 @@ class CodeCache {
   void drop(u64 number);
 
   Bus& bus;
-  ExtSet extensions;
   struct Recent {  // pages found lately, before the map is asked
     u64 number = ~u64{0};
     Page* page = nullptr;
   };
+  StepPool pool_;
   std::unordered_map<u64, std::unique_ptr<Page>> pages_;
-  std::array<Recent, 512> recent_{};
+  std::array<Recent, 4096> recent_{};
   std::vector<std::unique_ptr<Page>> dropped_;
   std::atomic<std::size_t> steps_{0}, garbage_{0};  // garbage_: of dropped_
 };

@@ -208,10 +208,15 @@ void System::forget_code() {
 // is left when they go on.
 void System::code_translated(Hpa page) {
   world.alone([&] {
-    bus.ram(page)->flags(page) |= page_has_code;
-    const u8* host = bus.host(Hpa{page.value & ~page_mask}, page_size);
-    for (auto& cpu : cpus_) cpu->mmu.tlb.forget_writable(host);
+    const u8 before = bus.ram(page)->flags(page).fetch_or(page_has_code);
+    if (before & page_writable) forget_writable(page);
   });
+}
+
+void System::forget_writable(Hpa page) {
+  bus.ram(page)->flags(page) &= static_cast<u8>(~page_writable);
+  const u8* host = bus.host(Hpa{page.value & ~page_mask}, page_size);
+  for (auto& cpu : cpus_) cpu->mmu.tlb.forget_writable(host);
 }
 
 void System::code_written(Hpa address, u64 size) {

@@ -107,6 +107,7 @@ class System final : public StoreListener {
   bool threaded() const { return threads_ && cpus_.size() > 1; }
   void refresh_observers();
   void drop_code(Hpa address, u64 size);
+  void forget_writable(Hpa page);
 
   std::mutex code_mutex_;
   std::vector<std::pair<ExtSet, std::unique_ptr<CodeCache>>> code_;

@@ -72,7 +72,7 @@ Exit Threads::execute(Cpu& cpu, u64& budget, std::chrono::nanoseconds& sleep) {
     const u64 turn = std::min({budget, turn_instructions, counters::until_overflow(cpu.hart)});
     exit = system.engine().run(cpu, static_cast<i64>(turn), system.world.wanted());
     if (turn == turn_instructions && exit.reason == ExitReason::budget)
-      ++cpu.counts.samples[cpu.hart.pc];
+      cpu.counts.sample(cpu.hart.pc);
     const u64 retired = cpu.hart.retired - before;
     budget -= std::min(budget, retired);
     if (retired)

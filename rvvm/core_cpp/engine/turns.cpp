@@ -68,7 +68,7 @@ Exit Turns::take(unsigned index, u64 turn) {
   Exit exit = system.observers.any() ? observed(index, turn) : plain(cpu, turn);
   exit.hart = index;
   if (turn == turn_instructions && exit.reason == ExitReason::budget)
-    ++cpu.counts.samples[cpu.hart.pc];
+    cpu.counts.sample(cpu.hart.pc);
   system.guard_reservation(cpu);
   return exit;
 }

@@ -16,6 +16,8 @@ enum PageFlag : u8 {
   page_has_code = 1,  // translated: a store may invalidate blocks
   page_watched = 2,   // somebody wants to hear of stores
   page_reserved = 4,  // a hart whose turn is over holds an LR reservation here
+  page_guarded = 7,   // any of these
+  page_writable = 8,  // some TLB may have an entry that allows stores
 };
 
 class Ram {

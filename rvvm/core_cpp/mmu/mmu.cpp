@@ -19,7 +19,7 @@ static TlbEntry no_entry;
 const DataTable Mmu::nothing{0, &no_entry};
 
 void Mmu::check(u64 address, Access access, Hpa cached, const Translation& walked) {
-  const bool flagged = access == Access::store && bus.ram(cached)->flags(cached);
+  const bool flagged = access == Access::store && (bus.ram(cached)->flags(cached) & page_guarded);
   if (walked.ok && walked.physical == cached && !flagged) return;
   const char* why = flagged ? "stores there must be seen" : walked.why;
   listener.translation_differs(
@@ -78,9 +78,11 @@ void Mmu::fill(u64 address, Access access, const Translation& t) {
   Ram* ram = bus.ram(t.physical);
   if (uncached || !allowed || !ram) return;
   const u64 page = address & ~page_mask;
+  std::atomic<u8>& flags = ram->flags(t.physical);
   const bool load = allowed & Pmp::permission(Access::load),
              store = (access == Access::store || t.writable) &&
-                     (allowed & Pmp::permission(Access::store)) && !ram->flags(t.physical);
+                     (allowed & Pmp::permission(Access::store)) && !(flags & page_guarded);
+  if (store && !(flags & page_writable)) flags |= page_writable;
   count_fill(*data);
   TlbEntry& e = data->data_slot(address, t.span, tlb.stats.evictions);
   e.read = load ? page : TlbEntry::never;
@@ -273,10 +275,7 @@ bool Mmu::block_fault(u64 address, u64 block) {
 
 bool Mmu::zero_block(u64 address, u64 size) {
   const u64 block = address & ~(size - 1);
-  if (const TlbEntry& e = table.at(block); e.write == (block & ~page_mask)) {
-    shared::zero(reinterpret_cast<u8*>(e.host + block), size);
-    return true;
-  }
+  if (try_zero_block(address, size)) return true;
   u8* host = atomic_operand(block, size, Access::store);
   if (!host) return block_fault(address, block);
   shared::zero(host, size);

@@ -51,6 +51,13 @@ class Mmu {
     value = shared::load<T>(reinterpret_cast<const u8*>(e.host + address));
     return true;
   }
+  bool try_zero_block(u64 address, u64 size) {
+    const u64 block = address & ~(size - 1);
+    const TlbEntry& e = table.at(block);
+    if (e.write != (block & ~page_mask)) return false;
+    shared::zero(reinterpret_cast<u8*>(e.host + block), size);
+    return true;
+  }
   template <class T> bool try_store(u64 address, T value) {
     const TlbEntry& e = table.at(address);
     if (e.write != last_page(address, sizeof(T))) [[unlikely]]

@@ -130,7 +130,7 @@ void Translator::emit_behind(PageTranslations& page) {
       ++jumps_;
       continue;
     }
-    if (options.chain) page.waiting.emplace(exit.offset, exit.jump);
+    if (options.chain) page.waiting.push_back({exit.offset, exit.jump});
     e.link_here(exit.jump);
     leave_at(exit.offset);
   }

@@ -1,8 +1,8 @@
 // What one instruction of translated code needs besides its usual case: code that is emitted behind
 // the unit, and seldom runs.
 #pragma once
+#include <array>
 #include <optional>
-#include <vector>
 
 #include "engine/jit/layout.hpp"
 
@@ -30,8 +30,21 @@ struct FloatMiss {
   const u8* back;
 };
 
+// The few jumps of one instruction.
+class Jumps {
+ public:
+  void push_back(u8* jump) { at_[count_++] = jump; }
+  bool empty() const { return count_ == 0; }
+  u8* const* begin() const { return at_.data(); }
+  u8* const* end() const { return at_.data() + count_; }
+
+ private:
+  std::array<u8*, 8> at_;
+  unsigned count_ = 0;
+};
+
 struct ColdStub {
-  std::vector<u8*> misses;  // jumps here: the interpreter does the instruction
+  Jumps misses;  // jumps here: the interpreter does the instruction
   std::optional<PageMiss> page;
   std::optional<FloatMiss> fp;
   const u8* back = nullptr;  // behind the instruction

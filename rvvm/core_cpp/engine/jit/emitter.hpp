@@ -67,7 +67,7 @@ enum class Sse : u8 {
   div = 0x5e,
   max = 0x5f
 };
-enum class Packed : u8 { and_ = 0xdb, or_ = 0xeb, xor_ = 0xef };  // of integers
+enum class Packed : u8 { equal_bytes = 0x74, and_ = 0xdb, or_ = 0xeb, xor_ = 0xef };  // of integers
 enum class Width : u8 { b1, b2, b4, b8 };
 
 class Emitter {

@@ -117,6 +117,13 @@ bool ExpressionEmitter::unary_op(const Arena& arena, const Node& n, Reg d, Scrat
       e.mov(d, s);
       e.bswap(d);
       return true;
+    case Kind::orc_b:  // all ones where a byte is not zero
+      e.movq(xmm0, s);
+      e.packed(Packed::xor_, xmm1, xmm1, xmm1);
+      e.packed(Packed::equal_bytes, xmm0, xmm0, xmm1);
+      e.movq(d, xmm0);
+      e.unary(MulDiv::not_, d);
+      return true;
     case Kind::cpop:
       if (host.popcnt) e.count(0xb8, d, s);
       return host.popcnt;

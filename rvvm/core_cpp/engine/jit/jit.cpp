@@ -2,10 +2,11 @@
 
 #include <unistd.h>
 
-#include <ctime>
+#include <chrono>
 #include <string>
 
 #include "engine/handlers.hpp"
+#include "semantics/system.hpp"
 
 namespace rvvm::jit {
 
@@ -79,11 +80,8 @@ Interpreted interpret_one(Cpu& cpu, const Step* step, u64 pc, i64 left) {
   return {plain, plain ? nullptr : next_code(cpu)};
 }
 
-// Nanoseconds that this thread has executed: others on the host do not count.
-u64 thread_time() {
-  timespec now;
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return static_cast<u64>(now.tv_sec) * 1'000'000'000 + static_cast<u64>(now.tv_nsec);
+u64 nanoseconds() {
+  return static_cast<u64>(std::chrono::steady_clock::now().time_since_epoch().count());
 }
 
 void count_exit(Cpu& cpu) {
@@ -96,6 +94,11 @@ void count_exit(Cpu& cpu) {
     ++counts.left_for_budget;
   else
     ++counts.left_for_target;
+}
+
+u64 zero_block(Cpu& cpu, u64 address) {
+  const bool allowed = block_refusal(cpu.hart, field::menvcfg::CBZE) == Refusal::none;
+  return allowed && cpu.mmu.try_zero_block(address, cache_block);
 }
 
 QuickCsr access_csr(Cpu& cpu, const Step* step, u64 operand, i64 left) {
@@ -116,7 +119,8 @@ Jit::Jit(const Options& options, std::size_t size)
 
 void Jit::prepare(const Cpu& cpu) {
   layout_ = Layout::of(cpu, options_.host);
-  thunks_ = emit_thunks(emitter_, layout_, {interpret_one, resolve, host_delta, access_csr});
+  thunks_ = emit_thunks(emitter_, layout_,
+                        {interpret_one, resolve, host_delta, zero_block, access_csr});
   first_ = emitter_.at();
   if (perf_map_) note_for_perf(buffer_.write(), 0);
   prepared_ = true;
@@ -153,21 +157,23 @@ const u8* Jit::code_for(Cpu& cpu, const Block& block) {
     full_ = true;
     return nullptr;
   }
-  const u64 begun = thread_time();
+  const u64 begun = nanoseconds();
   const u8* before = emitter_.at();
   const Hpa page{at->value & ~page_mask};
   options_.threads = cpu.threads;
-  Translator translator{emitter_, layout_, options_.host, thunks_, options_, cpu.hart.extensions};
-  translator.translate(cpu.mmu.bus.host(page, page_size), at->value & page_mask,
-                       cpu.code.translations(page));
-  cpu.code.cover(*at, translator.bytes_covered());
-  for (const auto& entry : translator.entries())
+  translator_.translate({.page = cpu.mmu.bus.host(page, page_size),
+                         .offset = static_cast<u16>(at->value & page_mask),
+                         .extensions = cpu.hart.extensions,
+                         .decoded = cpu.code.decoded},
+                        cpu.code.translations(page));
+  cpu.code.cover(*at, translator_.bytes_covered());
+  for (const auto& entry : translator_.entries())
     cpu.code.translated(Hpa{page.value + entry.offset}, entry.code);
   ++stats_.units;
-  stats_.instructions += translator.instructions();
+  stats_.instructions += translator_.instructions();
   stats_.bytes += emitter_.at() - before;
-  stats_.jumps += translator.jumps();
-  stats_.nanoseconds += thread_time() - begun;
+  stats_.jumps += translator_.jumps();
+  stats_.nanoseconds += nanoseconds() - begun;
   if (perf_map_) note_for_perf(before, cpu.hart.pc);
   return block.code;
 }

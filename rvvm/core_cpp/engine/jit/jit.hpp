@@ -31,6 +31,7 @@ class Jit final : public Interpreter {
   Layout layout_{};
   Thunks thunks_{};
   Emitter emitter_;
+  Translator translator_{emitter_, layout_, thunks_, options_};
   u8* first_ = nullptr;  // behind the thunks
   std::atomic<bool> full_{false};
   TranslationStats stats_;

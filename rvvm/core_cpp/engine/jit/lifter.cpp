@@ -210,6 +210,13 @@ void Lifter::store_conditional(unsigned rd, U address, U value, Width width) {
   put_integer(rd, rax);
 }
 
+void Lifter::zero_block(const Insn& i, const u8* zero_block) {
+  e.mov(rcx, integer_in(i.rs1, rcx));
+  e.link(e.call(), zero_block);
+  e.test(rdx, rdx);
+  miss_if(Cond::e);
+}
+
 void Lifter::load_any(unsigned rd, U address, Width width, bool sign) {
   Mem where{};
   if (!operand(address, width, false, where)) return void(supported_ = false);

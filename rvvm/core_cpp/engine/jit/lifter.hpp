@@ -31,11 +31,15 @@ class Lifter {
  public:
   using U = Value;
 
-  Lifter(Emitter& e, const Layout& layout, const HostFeatures& host, bool threads)
-      : e{e}, layout{layout}, host{host}, expression{e, layout, host}, threads_{threads} {}
+  Lifter(Emitter& e, const Layout& layout, const HostFeatures& host)
+      : e{e}, layout{layout}, host{host}, expression{e, layout, host} {}
 
-  // Bits that a jump's target must not have on this hart (Cpu::misaligned_pc).
-  void forbid(u8 misaligned_pc) { misaligned_pc_ = misaligned_pc; }
+  // For a hart where a jump's target must not have these bits (Cpu::misaligned_pc), among others on
+  // threads or not.
+  void begin(u8 misaligned_pc, bool threads) {
+    misaligned_pc_ = misaligned_pc;
+    threads_ = threads;
+  }
   void start_path() { facts = {}; }
   // For the instruction at this offset in its page.
   void start(const Insn& insn, u16 offset, const Sharing& sharing);
@@ -99,6 +103,11 @@ class Lifter {
   void fence(bool store_before_load) {
     if (threads_ && store_before_load) e.mfence();
   }
+
+  // PAUSE: only among others on threads is there somebody to wait for.
+  void relax() { supported_ &= !threads_; }
+  // CBO.ZERO, by a call.
+  void zero_block(const Insn& i, const u8* zero_block);
 
   // An access to a CSR that only stores; the operand is x[rs1], or rs1 itself.
   void csr(const Insn& i, const PlainCsr& csr);
@@ -167,7 +176,7 @@ class Lifter {
   Arena arena_;
   u64 offset_ = 0;
   u8 length_ = 4, misaligned_pc_ = 0;
-  bool threads_;
+  bool threads_ = false;
   bool supported_ = true;
   Sharing sharing_;
   Flow flow_;

@@ -26,7 +26,9 @@ class ThunkEmitter {
     t.interpret = e.here();
     interpret();
     t.host_delta = e.here();
-    host_delta();
+    ask(callees.host_delta);
+    t.zero_block = e.here();
+    ask(callees.zero_block);
     t.quick_csr = e.here();
     quick_csr();
     t.load_fp = e.here();
@@ -165,12 +167,13 @@ class ThunkEmitter {
     e.jmp(rdx);
   }
 
-  void host_delta() {
+  // A function of rcx and edx whose result is wanted in rdx.
+  template <class Function> void ask(Function function) {
     save();
     e.push(rax);
     e.mov(rsi, rcx);
     first_argument();
-    call(callees.host_delta);
+    call(function);
     e.mov(rdx, rax);
     e.pop(rax);
     restore();

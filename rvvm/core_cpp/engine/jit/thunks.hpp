@@ -20,6 +20,8 @@ struct Callees {
   // From guest to host address for `size` bytes of one page, 0 when there is no way; the store's
   // bit is that of page_request().
   u64 (*host_delta)(Cpu& cpu, u64 address, u32 request);
+  // CBO.ZERO of the block around the address: whether it is done, or left to its handler.
+  u64 (*zero_block)(Cpu& cpu, u64 address);
   // A CSR instruction with this operand; `left` is the budget behind it.
   QuickCsr (*quick_csr)(Cpu& cpu, const Step* step, u64 operand, i64 left);
 };
@@ -37,6 +39,8 @@ struct Thunks {
   const u8* interpret = nullptr;
   // Called: rcx an address, edx a page_request(); rdx the way to the host, or 0. Keeps all else.
   const u8* host_delta = nullptr;
+  // Called: rcx an address; rdx whether its block is zero now. Keeps all else.
+  const u8* zero_block = nullptr;
   // Called: rax the step, rdx the operand, rcx as above; rax whether it is done, rdx what the CSR
   // was. Floating-point registers are in memory afterwards.
   const u8* quick_csr = nullptr;

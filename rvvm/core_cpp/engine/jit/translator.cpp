@@ -23,17 +23,37 @@ bool ends_unit(const Insn& insn) {
   if (insn.op == Op::illegal || insn.op == Op::jal || insn.op == Op::jalr) return true;
   return row(insn.op).is(flag::serial) && !is_csr(insn);
 }
+// Lifted by the translator's own means, not by a body.
+bool is_called(const Insn& insn) { return is_csr(insn) || insn.op == Op::cbo_zero; }
 bool is_branch(const Insn& insn) { return row(insn.op).format == Format::B; }
 
 }  // namespace
 
-void Translator::read(const u8* bytes, u16 offset) {
-  unsigned at = offset;
+void Translator::begin(const Source& source) {
+  extensions_ = &source.extensions;
+  lifter.begin(source.extensions.has(Ext::Zca) ? 0 : 2, options.threads);
+  unit_.clear();
+  place_of_.fill(-1);
+  loops_ = {};
+  cold_.clear();
+  sides_.clear();
+  exits_.clear();
+  leaves_.clear();
+  inner_.clear();
+  guards_.clear();
+  entries_.clear();
+  done_ = jumps_ = 0;
+}
+
+void Translator::read(const Source& source) {
+  const u8* bytes = source.page;
+  unsigned at = source.offset;
   while (at < page_size && unit_.size() < options.unit_limit) {
     u32 bits = 0;
     std::memcpy(&bits, bytes + at, std::min<u64>(4, page_size - at));
     if (at + length_of(bits) > page_size) break;  // the rest is on another page
-    unit_.push_back({decode(bits, extensions_), static_cast<u16>(at)});
+    place_of_[(at - source.offset) / 2] = static_cast<i8>(unit_.size());
+    unit_.push_back({source.decoded.decode(bits), static_cast<u16>(at)});
     at += length_of(bits);
     if (ends_unit(unit_.back().insn)) break;
   }
@@ -41,8 +61,8 @@ void Translator::read(const u8* bytes, u16 offset) {
 }
 
 int Translator::place_at(i64 offset) const {
-  const auto place = std::ranges::find(unit_, offset, [](const Place& p) { return i64{p.offset}; });
-  return place == unit_.end() ? -1 : static_cast<int>(place - unit_.begin());
+  const u64 behind = static_cast<u64>(offset - unit_.front().offset);
+  return behind % 2 == 0 && behind / 2 < place_of_.size() ? place_of_[behind / 2] : -1;
 }
 
 void Translator::mark_entries() {
@@ -70,16 +90,17 @@ bool Translator::leads_back(unsigned place, unsigned& target) const {
 void Translator::plan_checks() {
   SharingPlan plan;
   sharing_.assign(unit_.size(), {});
-  std::vector<Insn> path;
   std::vector<LoopPlan::Edge> back;
   for (unsigned k = 0; k < unit_.size(); ++k) {
     if (unit_[k].entry) plan.start();
     plan.add(unit_[k].insn, k, sharing_);
     if (is_csr(unit_[k].insn)) plan.start();  // it may change the table that is looked in
-    path.push_back(unit_[k].insn);
     unsigned target;
     if (leads_back(k, target)) back.push_back({k, target});
   }
+  if (back.empty()) return;
+  std::vector<Insn> path;
+  for (const Place& p : unit_) path.push_back(p.insn);
   // A CSR access may change what pages mean: a loop with one keeps none.
   std::erase_if(back, [&](const LoopPlan::Edge& edge) {
     return std::ranges::any_of(path.begin() + edge.to, path.begin() + edge.from + 1, is_csr);
@@ -134,7 +155,7 @@ void Translator::emit_place(unsigned place) {
 bool Translator::emit_lifted(unsigned place) {
   const Place& p = unit_[place];
   const Lift lift = lift_of(p.insn.op);
-  if (!lift && !is_csr(p.insn)) return false;
+  if (!lift && !is_called(p.insn)) return false;
   unsigned target;
   if (is_branch(p.insn) &&
       leads_back(place, target)) {  // the branch goes there itself, once the budget is up to date
@@ -144,7 +165,9 @@ bool Translator::emit_lifted(unsigned place) {
   lifter.start(p.insn, p.offset, sharing_[place]);
   if (lift)
     lift(lifter, p.insn);
-  else if (const auto csr = plain_csr(p.insn, extensions_))
+  else if (p.insn.op == Op::cbo_zero)
+    lifter.zero_block(p.insn, thunks.zero_block);
+  else if (const auto csr = plain_csr(p.insn, *extensions_))
     lifter.csr(p.insn, *csr);
   else
     lifter.csr(p.insn, &steps_[place], done_, thunks.quick_csr);
@@ -222,19 +245,22 @@ void Translator::publish(PageTranslations& page) {
   for (const Place& p : unit_) {
     if (!p.code || page.entry(p.offset)) continue;
     entries_.push_back({p.offset, p.code});
-    auto [first, behind] = page.waiting.equal_range(p.offset);
-    for (auto it = first; it != behind; ++it, ++jumps_) e.link(it->second, p.code);
-    page.waiting.erase(first, behind);
   }
+  if (entries_.empty()) return;
+  jumps_ += std::erase_if(page.waiting, [this](const PageTranslations::Waiting& waiting) {
+    const int place = place_at(waiting.offset);
+    if (place < 0 || !unit_[place].code) return false;
+    e.link(waiting.jump, unit_[place].code);
+    return true;
+  });
 }
 
-const u8* Translator::translate(const u8* bytes, u16 offset, PageTranslations& page) {
-  lifter.forbid(extensions_.has(Ext::Zca) ? 0 : 2);
-  read(bytes, offset);
+const u8* Translator::translate(const Source& source, PageTranslations& page) {
+  begin(source);
+  read(source);
   mark_entries();
   plan_checks();
-  page.steps.push_back(std::make_unique<Step[]>(unit_.size()));
-  Step* steps = page.steps.back().get();
+  Step* steps = page.steps.room_for(unit_.size());
   steps_ = steps;
   for (unsigned k = 0; k < unit_.size(); ++k) {
     here_ = k;

@@ -7,28 +7,30 @@
 
 namespace rvvm::jit {
 
+constexpr unsigned unit_limit = 64;  // instructions
+
 struct Options {
   bool chain = true;         // jumps go straight to translated code
   bool threads = false;      // other harts run at the same time
   bool perf_map = false;     // tell perf what the code is
-  unsigned unit_limit = 64;  // instructions
+  unsigned unit_limit = jit::unit_limit;
   unsigned hot = 12;         // the time a block comes up at which it is translated
   HostFeatures host = HostFeatures::detect();
 };
 
 class Translator {
  public:
-  Translator(Emitter& e, const Layout& layout, const HostFeatures& host, const Thunks& thunks,
-             const Options& options, const ExtSet& extensions)
-      : e{e},
-        layout{layout},
-        thunks{thunks},
-        options{options},
-        extensions_{extensions},
-        lifter{e, layout, host, options.threads} {}
+  Translator(Emitter& e, const Layout& layout, const Thunks& thunks, const Options& options)
+      : e{e}, layout{layout}, thunks{thunks}, options{options}, lifter{e, layout, options.host} {}
 
-  // The unit at `offset` of the page at `bytes`; jumps that wait for code go to `page`.
-  const u8* translate(const u8* bytes, u16 offset, PageTranslations& page);
+  struct Source {
+    const u8* page;  // its bytes
+    u16 offset;      // where the unit begins
+    const ExtSet& extensions;
+    DecodeMemo& decoded;
+  };
+  // What the questions below are about is the last unit. Jumps that wait for code go to `page`.
+  const u8* translate(const Source& source, PageTranslations& page);
   struct Entry {
     u16 offset;
     const u8* code;
@@ -62,7 +64,8 @@ class Translator {
     i64 offset;
   };
 
-  void read(const u8* bytes, u16 offset);
+  void begin(const Source& source);
+  void read(const Source& source);
   void mark_entries();
   void plan_checks();
   bool leads_back(unsigned place, unsigned& target) const;
@@ -93,10 +96,12 @@ class Translator {
   const Layout& layout;
   const Thunks& thunks;
   const Options& options;
-  const ExtSet& extensions_;
   Lifter lifter;
 
+  // All below is of one unit; it is kept for its memory's sake.
+  const ExtSet* extensions_ = nullptr;
   std::vector<Place> unit_;
+  std::array<i8, 2 * unit_limit> place_of_{};  // by halfword behind the first; -1 within another
   std::vector<Sharing> sharing_;
   LoopPlan loops_;
   u16 end_ = 0;  // offset behind the last instruction; may be page_size
