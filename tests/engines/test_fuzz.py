@@ -56,15 +56,15 @@ def test_a_difference_is_found_and_made_small(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize(
-    ("work", "end"),
+    ("work", "patience", "end"),
     [
-        (lambda say: os.kill(os.getpid(), signal.SIGKILL), "SIGKILL"),
-        (lambda say: time.sleep(60), "said nothing for 0.2 s"),
-        (lambda say: say("once"), ""),
+        (lambda say: os.kill(os.getpid(), signal.SIGKILL), 60, "SIGKILL"),
+        (lambda say: time.sleep(60), 0.2, "said nothing for 0.2 s"),
+        (lambda say: say("once"), 60, ""),
     ],
 )
-def test_the_end_of_another_process(work: Callable[..., Any], end: str) -> None:
-    assert apart(work, 0.2).end == end
+def test_the_end_of_another_process(work: Callable[..., Any], patience: float, end: str) -> None:
+    assert apart(work, patience).end == end
 
 
 def test_lockstep_says_after_which_budget() -> None:
