@@ -136,6 +136,7 @@ void Tlb::fence(const FenceScope& scope) {
       scope.any_address || (GlobalCache::covers(scope.address) && shared_code_.hold(scope.address));
   if ((scope.any_asid && of_code) || scope.guest_physical) globals_mapping_ = ++generation_;
   for (Context& c : contexts_) {
+    if (!c.used) break;  // they are taken in order
     if (c.key.virt() != scope.virt) continue;
     if (scope.virt && !scope.any_vmid && c.key.vmid() != scope.vmid) continue;
     if (fence(c, scope)) c.mapping = c.generation = ++generation_;
