@@ -3,7 +3,7 @@
 Addresses, register values and counts are unsigned 64-bit integers.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from mmap import mmap
 from typing import Any, TypedDict
 
@@ -116,6 +116,21 @@ class Hart:
         """x0 to x31, then f0 to f31: 8 bytes each, little-endian."""
     def registers(self) -> dict[str, Any]:
         """Everything, comparable with ``==``."""
+    def state(self) -> dict[str, Any]:
+        """The whole hart as plain data; CSRs as they are stored."""
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take over a saved state, after time and memory; KeyError, TypeError, ValueError or
+        RuntimeError for what is none, and then nothing has changed."""
+
+class MemoryImage:
+    """All RAM at some moment; any number of systems may become it."""
+
+    @property
+    def own_pages(self) -> int:
+        """Pages that it has a copy of."""
+    @property
+    def base_pages(self) -> int:
+        """Pages that it shares with all who began there."""
 
 class System:
     """Harts, RAM and device windows on one bus."""
@@ -176,13 +191,24 @@ class System:
         """ValueError for unknown or impossible extensions."""
     def read(self, address: int, size: int) -> bytes:
         """Physical RAM; IndexError outside."""
-    def write(self, address: int, data: bytes | mmap) -> None: ...
+    def write(self, address: int, data: bytes | memoryview | mmap) -> None: ...
     def view(self, address: int, size: int, writable: bool = False) -> memoryview:
         """Zero-copy. The core does not see writes through a writable view."""
     def dma(self, address: int, size: int) -> memoryview:
         """Writable, for devices: they say what they wrote with ``written``."""
     def written(self, address: int, size: int) -> None:
         """These bytes of RAM have changed: code decoded from them and reservations are void."""
+    def progress(self) -> dict[str, int]:
+        """The time, and whose turn it is."""
+    def resume(self, progress: Mapping[str, int]) -> None:
+        """Time goes on from there; before harts take over their state."""
+    def image(self, to_share: bool = False) -> MemoryImage:
+        """RAM as it is; what has not changed since an image was made before is not copied. More
+        than a few changed pages become common ones when it is ``to_share``."""
+    def become(self, image: MemoryImage) -> None:
+        """RAM as it was, here or in a system with the same RAM; ValueError where it is other."""
+    def filled(self) -> list[tuple[int, int]]:
+        """Where RAM is not zero: addresses and sizes of runs of pages."""
     def watch_store(
         self, address: int, size: int, callback: Callable[[int, int, int], None]
     ) -> None:

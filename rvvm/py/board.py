@@ -267,11 +267,11 @@ class Board:
     def reset(self) -> None:
         """Every device to its reset state. Controllers come last: their inputs are low then."""
         with self.lock:
-            ordered = sorted(
-                self.devices, key=lambda path: "interrupt-controller" in self.tree[path]
-            )
-            for path in ordered:
+            for path in self._controllers_last():
                 self.devices[path].reset()
+
+    def _controllers_last(self) -> list[str]:
+        return sorted(self.devices, key=lambda path: "interrupt-controller" in self.tree[path])
 
     def state(self) -> dict[str, dict[str, Any]]:
         """The state of every device, by path."""
@@ -279,10 +279,11 @@ class Board:
             return {path: device.state() for path, device in self.devices.items()}
 
     def load_state(self, state: Mapping[str, Mapping[str, Any]]) -> None:
-        """Put every device back into a saved state."""
+        """Put every device back into a saved state. Controllers come first: what others tell them
+        when they are back counts."""
         with self.lock:
-            for path, device in self.devices.items():
-                device.load_state(state[path])
+            for path in reversed(self._controllers_last()):
+                self.devices[path].load_state(state[path])
 
 
 class _HartInput:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,6 @@ _SWITCH = {"on": True, "off": False}
 _MAX_QUEUES = 64
 _LONGEST_TAG = 31  # QEMU's limit
 _REPEATED = ("hostfwd",)
-_FIXED_SEED = 1
 
 
 def parse_words(option: str, text: str, first: str, known: Sequence[str]) -> dict[str, str]:
@@ -175,7 +173,9 @@ def _mac(words: _Words, number: int, kind: str) -> bytes:
 
 def _random_source(counted: bool) -> Callable[[int], bytes]:
     """The host's random bytes; the same ones each time where time counts instructions."""
-    return random.Random(_FIXED_SEED).randbytes if counted else os.urandom
+    from rvvm.py.devices.virtio.entropy import Repeatable
+
+    return Repeatable() if counted else os.urandom
 
 
 def _entropy(words: _Words, counted: bool) -> Card:

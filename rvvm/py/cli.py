@@ -65,6 +65,7 @@ def _file(*names: str, help: str) -> Callable[[Any], Any]:
     help="A folder for the guest, who mounts it by its tag. Also readonly=.",
 )
 @click.option("--device", multiple=True, metavar="NAME,...", help="A device, such as virtio-rng.")
+@_file("--load", help="A machine that was saved, instead of one that starts.")
 @click.option("--harts", "--smp", type=int, metavar="N", help="How many harts.")
 @click.option(
     "--clock",
@@ -115,13 +116,16 @@ def machine_command(
     log_commits: str | None,
     max_instructions: int | None,
     monitor: bool,
+    load: str | None,
     **options: Any,
 ) -> int:
     """Run a RISC-V machine. PROGRAM is a bare-metal ELF, as `--bios none --kernel PROGRAM`."""
     check_granularity(signature_granularity)
+    if program is not None and load is not None:
+        raise UserError(f"{program}: --load {load} has a program already")
     if program is not None:
         options |= _bare(program, options)
-    machine = Machine(**options)
+    machine = Machine(**options) if load is None else Machine.load(load, **_said(options))
     if note := machine.slow_engine:
         print("rvvm:", note, file=sys.stderr)
     attach_tohost(machine)
@@ -136,6 +140,16 @@ def machine_command(
     if result:
         result.write(machine)
     return status
+
+
+def _said(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that are not there by default."""
+    source = click.get_current_context().get_parameter_source
+    return {
+        name: value
+        for name, value in options.items()
+        if source(name) is not click.core.ParameterSource.DEFAULT
+    }
 
 
 def _bare(program: str, options: dict[str, Any]) -> dict[str, Any]:

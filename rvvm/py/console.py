@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from rvvm.py.engines.engine import ExitLike
 from rvvm.py.until import Condition, seconds
@@ -53,6 +53,20 @@ class Console:
         """Bytes that the guest threw away unread: they come first again."""
         with self._lock:
             self._input[:0] = data
+
+    # Moments
+
+    def state(self) -> dict[str, Any]:
+        """Both directions, as plain data."""
+        with self._lock:
+            output, unread = bytes(self._output), bytes(self._input)
+        return {"output": output, "input": unread, "cursor": self._cursor}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take over a saved state; nobody is told what was printed then."""
+        with self._lock:
+            self._output, self._input = bytearray(state["output"]), bytearray(state["input"])
+        self._cursor = int(state["cursor"])
 
     # The person's end.
 

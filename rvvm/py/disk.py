@@ -5,6 +5,7 @@ Reads and writes go between the file and the memory they are given, without a co
 
 from __future__ import annotations
 
+import copy
 import errno
 import fcntl
 import os
@@ -12,9 +13,9 @@ import stat
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 from rvvm.py.errors import UserError
 
@@ -25,6 +26,9 @@ CLUSTER = 4096  # what an overlay holds or does not: what a guest writes at once
 KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE = 1, 2, 16
 _NO_SUPPORT = (errno.EOPNOTSUPP, errno.ENOSYS, errno.ENODEV, errno.EINVAL)
 _ZEROES = bytes(1 << 16)
+_MOST_FILES = 255  # of an overlay: their numbers are bytes
+_PIECE = 1 << 20
+_MICROSECOND = 1000  # what copies of a file keep of its time
 
 
 class Disk(Protocol):
@@ -51,6 +55,19 @@ class Disk(Protocol):
 
     def close(self) -> None:
         """Nobody uses it any more."""
+
+    def keep(self) -> Kept | None:
+        """What it holds now, which later writes leave as it is; None where there are none.
+        UserError for a disk that is written in place."""
+
+    def back(self, kept: Kept | None) -> None:
+        """Hold that again, on this disk or its twin."""
+
+    def twin(self) -> Disk:
+        """Another disk with the same base."""
+
+    def origin(self) -> dict[str, Any]:
+        """The file that must be there, as it is now, wherever the disk is used again."""
 
 
 def open_disk(
@@ -98,32 +115,88 @@ class RawFile:
     def close(self) -> None:
         self._closing()
 
+    def keep(self) -> None:
+        if not self.read_only:
+            raise UserError(
+                f"--drive: {self.name}: is written in place (--commit), so no moment can be kept"
+            )
+
+    def back(self, kept: Kept | None) -> None:
+        if kept is not None:
+            raise UserError(f"--drive: {self.name}: that was kept of another disk")
+
+    def twin(self) -> RawFile:
+        self.keep()
+        return self.again()
+
+    def origin(self) -> dict[str, Any]:
+        status = os.fstat(self.file)
+        time = status.st_mtime_ns // _MICROSECOND if stat.S_ISREG(status.st_mode) else 0
+        return {"file": os.path.abspath(self.name), "size": self.size, "time": time}
+
+    def again(self) -> RawFile:
+        """The same file, to be closed by itself."""
+        other = copy.copy(self)
+        other.file = os.dup(self.file)
+        other._closing = weakref.finalize(other, os.close, other.file)
+        return other
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}, {self.size >> 20} MiB>"
 
 
-class Overlay:
-    """Changes to a base that is only read. They are in a file without a name: it ends with us.
+class Kept(NamedTuple):
+    """What a disk held at some moment: for each cluster the number of the file that has it."""
 
-    ``_own`` has a byte for each cluster: 1 where the overlay's bytes count.
-    """
+    base: RawFile
+    files: tuple[RawFile | Unnamed, ...]  # the base is number 0
+    where: bytes
 
-    def __init__(self, base: RawFile, folder: Path | None = None) -> None:
+    def changes(self) -> Iterator[tuple[int, bytes]]:
+        """What differs from the base, in pieces: the offset and the bytes."""
+        at = 0
+        for number, run in groupby(self.where):
+            end = at + len(list(run)) * CLUSTER
+            if number:
+                last = min(end, self.base.size)
+                for start in range(at, last, _PIECE):
+                    piece = bytearray(min(_PIECE, last - start))
+                    read_all(self.files[number].file, [memoryview(piece)], start)
+                    yield start, bytes(piece)
+            at = end
+
+
+class Unnamed:
+    """A file without a name: it ends with the last who uses it."""
+
+    def __init__(self, size: int, folder: Path | None) -> None:
         import tempfile  # slow to import
 
-        self.base = base
-        self.name, self.size, self.read_only = base.name, base.size, False
         with tempfile.TemporaryFile(dir=folder, prefix="rvvm-overlay-") as unnamed:
             self.file = os.dup(unnamed.fileno())
         self._closing = weakref.finalize(self, os.close, self.file)
-        os.ftruncate(self.file, self.size)
-        self._own = bytearray(-(-self.size // CLUSTER))
+        os.ftruncate(self.file, size)
+
+
+class Overlay:
+    """Changes to a base that is only read.
+
+    ``_where`` has a byte for each cluster: the number of the file whose bytes count, 0 for the
+    base. The last file is written to; the others belong to moments that somebody keeps.
+    """
+
+    def __init__(self, base: RawFile, folder: Path | None = None) -> None:
+        self.base = base
+        self.name, self.size, self.read_only = base.name, base.size, False
+        self._folder = folder
+        self._where = bytearray(-(-self.size // CLUSTER))
+        self._files: list[RawFile | Unnamed] = [base]
+        self._grow()
 
     def read(self, views: Sequence[memoryview], offset: int) -> None:
         end = offset + sum(len(view) for view in views)
-        for own, start, stop in self._runs(offset, end):
-            file = self.file if own else self.base.file
-            read_all(file, cut(views, start - offset, stop - offset), start)
+        for number, start, stop in self._runs(offset, end):
+            read_all(self._files[number].file, cut(views, start - offset, stop - offset), start)
 
     def write(self, views: Sequence[memoryview], offset: int) -> None:
         end = offset + sum(len(view) for view in views)
@@ -134,9 +207,9 @@ class Overlay:
         """Nothing of an overlay outlives the process, so nothing has to reach the disk."""
 
     def discard(self, offset: int, size: int) -> None:
-        """Where the overlay has whole clusters they are given back; the base is not touched."""
-        for own, start, stop in self._runs(offset, offset + size):
-            if own:
+        """What is written to gives back its clusters; nothing else is touched."""
+        for number, start, stop in self._runs(offset, offset + size):
+            if number == self._top:
                 _allocate(self.file, KEEP_SIZE | PUNCH_HOLE, start, stop - start)
 
     def zero(self, offset: int, size: int, unmap: bool) -> None:
@@ -146,40 +219,80 @@ class Overlay:
 
     def close(self) -> None:
         self.base.close()
-        self._closing()
+        self._files.clear()
 
-    def _runs(self, offset: int, end: int) -> Iterator[tuple[bool, int, int]]:
-        """Pieces that are all the overlay's or all the base's."""
-        own = self._own
+    # Moments
+
+    def keep(self) -> Kept:
+        if self._where.count(self._top):
+            self._grow()
+        return Kept(self.base, tuple(self._files[:-1]), bytes(self._where))
+
+    def back(self, kept: Kept | None) -> None:
+        if kept is None or kept.base.origin() != self.origin():
+            raise UserError(f"--drive: {self.name}: that was kept of another disk")
+        self._files = [self.base, *kept.files[1:]]
+        self._where = bytearray(kept.where)
+        self._grow()
+
+    def twin(self) -> Overlay:
+        return Overlay(self.base.again(), self._folder)
+
+    def origin(self) -> dict[str, Any]:
+        return self.base.origin()
+
+    def _grow(self) -> None:
+        """From now on another file is written to."""
+        if len(self._files) == _MOST_FILES:
+            self._merge()
+        self._files.append(Unnamed(self.size, self._folder))
+        self._top = len(self._files) - 1
+        self.file = self._files[-1].file
+
+    def _merge(self) -> None:
+        """Into one file, what the numbered ones have."""
+        merged = Unnamed(self.size, self._folder)
+        for start, piece in Kept(self.base, tuple(self._files), bytes(self._where)).changes():
+            write_all(merged.file, [memoryview(piece)], start)
+        self._files = [self.base, merged]
+        self._where = bytearray(map(bool, self._where))
+
+    # Clusters
+
+    def _runs(self, offset: int, end: int) -> Iterator[tuple[int, int, int]]:
+        """Pieces that are all in one file: its number, start and end."""
+        last = -(-end // CLUSTER)
         while offset < end:
             cluster = offset // CLUSTER
-            mine = own[cluster]
-            last = own.find(1 - mine, cluster, -(-end // CLUSTER))
-            stop = end if last < 0 else last * CLUSTER
-            yield bool(mine), offset, stop
+            number = self._where[cluster]
+            behind = self._where[cluster:last].lstrip(bytes((number,)))
+            stop = min(end, (last - len(behind)) * CLUSTER)
+            yield number, offset, stop
             offset = stop
 
     def _take(self, offset: int, end: int) -> None:
-        """The clusters there are the overlay's from now on. Of those at the edges, what will not be
-        written comes from the base."""
-        own, first, last = self._own, offset // CLUSTER, (end - 1) // CLUSTER
-        if own.find(0, first, last + 1) < 0:
+        """The clusters there are in the last file from now on. Of those at the edges, what will not
+        be written comes from where they were."""
+        where, first, last = self._where, offset // CLUSTER, (end - 1) // CLUSTER
+        count, top = last + 1 - first, self._top
+        if where.count(top, first, last + 1) == count:
             return
-        if offset % CLUSTER and not own[first]:
+        if offset % CLUSTER and where[first] != top:
             self._copy(first)
-        if end % CLUSTER and end < self.size and not own[last]:
+        if end % CLUSTER and end < self.size and where[last] != top:
             self._copy(last)
-        own[first : last + 1] = b"\1" * (last + 1 - first)
+        where[first : last + 1] = bytes((top,)) * count
 
     def _copy(self, cluster: int) -> None:
         start = cluster * CLUSTER
         data = memoryview(bytearray(min(CLUSTER, self.size - start)))
-        read_all(self.base.file, [data], start)
+        read_all(self._files[self._where[cluster]].file, [data], start)
         write_all(self.file, [data], start)
-        self._own[cluster] = 1
+        self._where[cluster] = self._top
 
     def __repr__(self) -> str:
-        return f"<Overlay of {self.name}, {self._own.count(1) * CLUSTER >> 20} MiB changed>"
+        changed = len(self._where) - self._where.count(0)
+        return f"<Overlay of {self.name}, {changed * CLUSTER >> 20} MiB changed>"
 
 
 def cut(views: Sequence[memoryview], start: int, stop: int) -> list[memoryview]:

@@ -111,6 +111,8 @@ class Clock:
     @property
     def next_alarm(self) -> int | None:
         """When the next alarm is due."""
+        while self._alarms and self._alarms[0][2].callback is None:
+            heapq.heappop(self._alarms)
         return self._alarms[0][0] if self._alarms else None
 
     def poll(self) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rvvm import _core
@@ -15,7 +17,7 @@ from rvvm.py.console import Console
 from rvvm.py.engines.engine import ExitLike
 from rvvm.py.errors import UserError
 from rvvm.py.hart import Hart
-from rvvm.py.host import Clock, Host
+from rvvm.py.host import Card, Clock, Host
 from rvvm.py.memory import Memory
 from rvvm.py.options import Options
 from rvvm.py.stats import Stats
@@ -25,6 +27,7 @@ from rvvm.py.until import Condition, seconds
 
 if TYPE_CHECKING:
     from rvvm.py.engines.accelerator import Accelerator
+    from rvvm.py.snapshot import Snapshot
 
 _SEED_BYTES = 64
 _FIXED_SEED = bytes(range(_SEED_BYTES))
@@ -70,25 +73,59 @@ class Machine:
         self.options = Options(dtb=dtb, **options)
         self.options.check()
         images = self.options.files()
-        self.tree = self._tree()
+        self._assemble(self._tree(), self.options.cards)
+        self._boot_plan(images).apply(self.system)
+        self._attach(self._boot_plan().symbols)
+
+    # Making it.
+
+    def _assemble(self, tree: Tree, cards: Callable[[], Sequence[Card]]) -> None:
+        """All but what is in RAM."""
+        self.tree = tree
         self.system = self._make_system()
         self.console = Console(self)
-        self.board = self._make_board()
+        self.board = self._make_board(cards())
         self.memory = Memory(self.system)
         self.symbols = Symbols()
         self.harts = [Hart(core, self.symbols) for core in self.system.harts]
         self.status: int | None = None
-        self._paused = self._rebooting = False
+        self._paused = self._rebooting = self._running = False
         self._breakpoints: Counter[int] = Counter()
         self._trap_stops: Counter[int] = Counter()
-        self._plan = boot.make_plan(images, self.board.memory, self.harts[0].id)
-        self._finish_tree()
-        self.symbols.add(self._plan.symbols)
+        self._plan: boot.Plan | None = None
+        self.shape = b""
+        """The devicetree as it is at first: what a snapshot's machine is known by."""
+
+    def _attach(self, symbols: Mapping[str, int]) -> None:
+        """Symbols, and what needs all the rest."""
+        self.symbols.add(symbols)
         self.board.attach_symbols(self.symbols)
-        self._plan.apply(self.system)
         self._accelerator = self._make_accelerator()
 
-    # Making it.
+    def _boot_plan(self, images: boot.Images | None = None) -> boot.Plan:
+        """What a reset puts into RAM. A loaded machine has none until it needs it."""
+        if self._plan is None:
+            images = images or self.options.files()
+            self._plan = boot.make_plan(images, self.board.memory, self.harts[0].id)
+            self._finish_tree(self._plan)
+        return self._plan
+
+    @classmethod
+    def _made_of(
+        cls,
+        options: Options,
+        tree: Tree,
+        shape: bytes,
+        cards: Sequence[Card],
+        symbols: Mapping[str, int],
+    ) -> Machine:
+        """A machine with nothing in RAM, for a state that is known."""
+        machine = cls.__new__(cls)
+        machine.options = options
+        machine._assemble(tree, lambda: cards)
+        machine.shape = shape
+        machine._attach(symbols)
+        return machine
 
     def _tree(self) -> Tree:
         tree = fdt.load(self.options.board)
@@ -108,8 +145,7 @@ class Machine:
             asked = str(error).startswith("accel")
             raise (UserError(f"--{error}") if asked else self.tree.error(str(error))) from None
 
-    def _make_board(self) -> Board:
-        cards = self.options.cards()
+    def _make_board(self, cards: Sequence[Card]) -> Board:
         host = Host(self.console, self._clock(), self.halt, self._reboot, cards)
         try:
             return Board(self.tree, self.system, host)
@@ -122,9 +158,9 @@ class Machine:
         frequency = timebase(self.tree)
         return Clock(lambda: _FIXED_EPOCH + self.system.time * 10**9 // frequency)
 
-    def _finish_tree(self) -> None:
+    def _finish_tree(self, plan: boot.Plan) -> None:
         """What a boot loader writes into /chosen, and the blob into RAM."""
-        initrd = self._plan.initrd
+        initrd = plan.initrd
         counted = self.options.clock == "instructions"
         console = self.board.console_node()
         set_chosen(
@@ -134,7 +170,9 @@ class Machine:
             rng_seed=_FIXED_SEED if counted else os.urandom(_SEED_BYTES),
             stdout_path=console.path if console and not self._has_stdout() else None,
         )
-        self._plan.add_devicetree(fdt.to_dtb(self.tree))
+        blob = fdt.to_dtb(self.tree)
+        self.shape = self.shape or blob
+        plan.add_devicetree(blob)
 
     def _has_stdout(self) -> bool:
         chosen = self.tree.find("/chosen")
@@ -182,8 +220,73 @@ class Machine:
         finally:
             until.disarm(self)
 
+    # Moments of it.
+
+    def snapshot(self) -> Snapshot:
+        """The paused machine as it is, disks included, for ``restore``. It may outlive the machine.
+
+        UserError when a disk is written in place.
+        """
+        self._check_paused()
+        from rvvm.py import snapshot
+
+        return snapshot.take(self)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go back, or on, to a moment of this machine or of one it was cloned from.
+
+        What is outside stays as it is: files in a shared folder, the far ends of connections.
+        """
+        self._check_paused()
+        from rvvm.py.snapshot import put
+
+        put(self, snapshot)
+
+    def fork(self) -> Machine:
+        """A machine of its own that goes on from here; the two share the memory neither changes.
+
+        Its disks are overlays over the same bases, its networks have no cable, its consoles end in
+        memory, and a shared folder has to be mounted anew.
+        """
+        self._check_paused()
+        from rvvm.py import snapshot
+
+        moment = snapshot.take(self, to_share=True)
+        cards = [Card(card.function.twin(), card.bus) for card in self.board.host.cards]
+        clone = self._made_of(self.options, self.tree, self.shape, cards, self.symbols)
+        clone._plan = self._plan
+        snapshot.put(clone, moment)
+        return clone
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the paused machine into a file that ``load`` reads, on another host too."""
+        self._check_paused()
+        from rvvm.py import snapshot
+
+        snapshot.save(self, Path(path))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], **changes: Any) -> Machine:
+        """The machine that was saved; ``changes`` are options that it shall have otherwise, such
+        as where the base of a disk is. UserError for a file that is damaged or of another version,
+        and when a base has changed."""
+        from rvvm.py import snapshot
+
+        return snapshot.load(Path(path), changes, cls._made_of)
+
+    def _check_paused(self) -> None:
+        if self._running:
+            raise RuntimeError("the machine runs: pause it first")
+
     def _loop(self, until: Condition | None) -> Stop:
         """Call the core until an Exit of it means that the caller wants to know."""
+        self._running = True
+        try:
+            return self._go(until)
+        finally:
+            self._running = False
+
+    def _go(self, until: Condition | None) -> Stop:
         exit: ExitLike | None = None
         while True:
             if until is not None and (condition := until.met(self, exit)) is not None:
@@ -245,7 +348,7 @@ class Machine:
         self.status = None
         self.system.reset()
         self.board.reset()
-        self._plan.apply(self.system)
+        self._boot_plan().apply(self.system)
 
     def halt(self, code: int) -> None:
         """End the machine with an exit status: what devices call when the guest asks for it."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from rvvm.py.errors import UserError
 from rvvm.py.views.table import Table, hexadecimal
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 PROMPT = "(rvvm) "
 _WORDS = {"b": 1, "h": 2, "w": 4, "g": 8}
-_MISTAKES = (ValueError, KeyError, IndexError, AttributeError)
+_MISTAKES = (ValueError, KeyError, IndexError, AttributeError, UserError)
 
 
 class Next(Enum):
@@ -145,6 +146,10 @@ class Monitor:
         """step [N]: execute N instructions of this hart, and show the next one"""
         self.hart.step(int(count, 0))
         self.do_disassemble("1")
+
+    def do_save(self, file: str) -> None:
+        """save FILE: write the machine into a file that --load reads"""
+        self.machine.save(file)
 
     def do_continue(self) -> None:
         """continue: let the machine run again"""

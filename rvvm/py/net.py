@@ -85,6 +85,25 @@ class Link:
                 self._room.wait()
 
 
+class Unplugged(Link):
+    """Nothing at the other end."""
+
+    def __init__(self) -> None:
+        pass
+
+    def start(self, receiver: Receiver) -> None:
+        pass
+
+    def send(self, views: Views) -> bool:
+        return True
+
+    def room(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
 class StreamLink(Link):
     """Frames over a stream; ``accept`` is given where somebody still has to connect to it."""
 

@@ -105,9 +105,14 @@ class Options:
     def _is_debian(self) -> bool:
         return _image_name(self.kernel) == "debian"
 
+    @property
+    def drives(self) -> list[FilePath | Drive]:
+        """Each as it was given."""
+        return _several(self.drive)
+
     def cards(self) -> list[Card]:
         """The virtio devices, opened."""
-        drives = [Drive.parse(drive, self.commit) for drive in _several(self.drive)]
+        drives = [Drive.parse(drive, self.commit) for drive in self.drives]
         nets = [net_card(text, number) for number, text in enumerate(_several(self.netdev))]
         shares = [share_card(text) for text in _several(self.share)]
         others = [device_card(text, self.clock != "host") for text in _several(self.device)]

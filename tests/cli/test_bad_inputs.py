@@ -60,6 +60,10 @@ def complaint(capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
     ("arguments", "says"),
     [
         ("--dtb nowhere.dts", "nowhere.dts: No such file"),
+        ("--load saved program.elf", "program.elf: --load saved has a program already"),
+        ("--load nowhere", "nowhere: No such file"),
+        ("--load .", ".: Is a directory"),
+        ("--load /dev/null", "/dev/null: no saved machine"),
         ("--kernel nowhere.elf --bios none", "nowhere.elf: no such file"),
         ("--kernel dir/nowhere.elf", "dir/nowhere.elf: no such file"),
         ("--kernel fedora --bios none", "no image of that name"),

@@ -13,6 +13,9 @@ import pytest
 
 from cli.run import COMMAND, ENVIRONMENT, rvvm
 from machine import elves
+from rvvm.py.machine import Machine
+from rvvm.py.monitor import Monitor
+from rvvm.py.until import text
 
 
 @pytest.fixture
@@ -139,3 +142,22 @@ def test_a_boot_imports_nothing_that_it_does_not_need(tmp_path: Path) -> None:
     words = [sys.executable, "-c", code]
     done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, env=ENVIRONMENT)
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_a_machine_that_was_saved_goes_on(programs: Path) -> None:
+    machine = Machine(kernel=programs / "greeting.elf", bios="none", memory="16M")
+    machine.run(until=text("Hello"))
+    machine.save(programs / "saved")
+    (programs / "greeting.elf").unlink()
+    done = rvvm("--load", "saved", "--accel", "interp", cwd=programs)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b", world\n", b"")
+
+
+def test_save_in_the_monitor(programs: Path) -> None:
+    said: list[str] = []
+    monitor = Monitor(Machine(kernel=programs / "greeting.elf", bios="none"), say=said.append)
+    monitor.execute(f"save {programs}/saved")
+    assert not said
+    assert rvvm("--load", "saved", cwd=programs).stdout == b"Hello, world\n"
+    monitor.execute("save /nowhere/saved")
+    assert said == ["save /nowhere/saved: /nowhere/saved: No such file or directory"]

@@ -36,7 +36,7 @@ def test_includes_point_down() -> None:
 # A Python room (a module or a folder of rvvm/py) may use itself and the rooms of the rows above it.
 PYTHON_ROWS = """
     _core errors register resources symbols views
-    disk elf host images memory net preprocessor share stream tree
+    disk elf host images memory net preprocessor savefile share stream tree
     ninep
     program
     csr dtb dts isa
@@ -44,7 +44,7 @@ PYTHON_ROWS = """
     board boot cards
     engines options
     stats until
-    console
+    console snapshot
     machine
     conformance monitor terminal
     cli

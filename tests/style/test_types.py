@@ -8,7 +8,7 @@ from pathlib import Path
 from style.tree import ROOT, run
 
 # What pybind11 gives its classes and no stub can say: a metaclass, and an __init__ that refuses.
-PYBIND11 = r"rvvm\._core\.(Exit|Hart|Step|System|Translation)(\.__init__)?"
+PYBIND11 = r"rvvm\._core\.(Exit|Hart|MemoryImage|Step|System|Translation)(\.__init__)?"
 
 
 def test_package_is_typed() -> None:

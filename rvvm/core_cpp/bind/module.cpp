@@ -8,6 +8,7 @@ void bind_softfloat(pybind11::module_& m);
 void bind_hart(pybind11::module_& m);
 void bind_system(pybind11::module_& m);
 void bind_lockstep(pybind11::module_& m);
+void bind_moments(pybind11::module_& m);
 }  // namespace rvvm
 
 PYBIND11_MODULE(_core, m) {
@@ -18,4 +19,5 @@ PYBIND11_MODULE(_core, m) {
   rvvm::bind_hart(m);
   rvvm::bind_system(m);
   rvvm::bind_lockstep(m);
+  rvvm::bind_moments(m);
 }

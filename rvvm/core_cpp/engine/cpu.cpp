@@ -15,6 +15,15 @@ void Cpu::reset() {
   settle();
 }
 
+void Cpu::replaced() {
+  hart.set_mode(hart.mode);
+  mmu.clear();
+  forget_ways();
+  hart.stale = stale_all;
+  settle();
+  code_changed();
+}
+
 void Cpu::take_pins() {
   Wires now;
   now.interrupts = pins.interrupts.load(std::memory_order_acquire);

@@ -57,6 +57,7 @@ struct Cpu {
   Cpu(const Cpu&) = delete;
 
   void reset();
+  void replaced();   // the state was, or what RAM holds: what is derived from them is void
   void take_pins();  // pins to wires
   void settle();     // bring what is derived from the state, and stale, up to date
   void settle_fp();

@@ -193,6 +193,61 @@ void System::written(u64 address, u64 size) {
   if (!threaded()) reserved_written(nullptr, Hpa{address}, size);
 }
 
+// ---- Moments
+
+MemoryImage System::image(bool to_share) {
+  MemoryImage image;
+  world.alone([&] {
+    for (const auto& ram : bus.rams()) image.rams.push_back(ram->image(to_share));
+  });
+  return image;
+}
+
+bool System::become(const MemoryImage& image) {
+  const auto fits = [](const RamImage& i, const auto& ram) {
+    return i.base->size() == ram->size();
+  };
+  if (!std::ranges::equal(image.rams, bus.rams(), fits)) return false;
+  world.alone([&] {
+    for (std::size_t k = 0; k < image.rams.size(); ++k) {
+      Ram& ram = *bus.rams()[k];
+      if (const auto changed = ram.become(image.rams[k]))
+        drop_changed(ram, *changed);
+      else
+        forget_code();
+    }
+    for (auto& cpu : cpus_) cpu->replaced();
+  });
+  return true;
+}
+
+void System::drop_changed(Ram& ram, const std::vector<u32>& pages) {
+  for (const u32 page : pages) {
+    const Hpa at{ram.base() + page * page_size};
+    if (ram.flags(at) & page_has_code) drop_code(at, page_size);
+  }
+}
+
+void System::resume(const Progress& progress) {
+  world.alone([&] {
+    clock.resume(progress.clock);
+    turns_.resume(progress.turn % harts());
+  });
+}
+
+void System::replace(Cpu& cpu, const Hart& state, const Wires& pins) {
+  world.alone([&] {
+    cpu.hart = state;
+    Reservation& held = cpu.hart.reservation;
+    held.valid &= bus.ram(Hpa{held.address}, held.width) != nullptr;
+    cpu.pins.interrupts = pins.interrupts;
+    cpu.pins.guest_external = pins.guest_external;
+    cpu.pins.timer = pins.timer;
+    cpu.replaced();
+    guard_reservation(cpu);
+  });
+}
+
 void System::forget_code() {
   std::lock_guard lock(code_mutex_);
   for (auto& [set, cache] : code_) cache->clear();

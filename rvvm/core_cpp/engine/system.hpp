@@ -31,6 +31,17 @@ struct Observers {
   ~Observers();
 };
 
+// What all RAM held at some moment; any number of machines may go on from there.
+struct MemoryImage {
+  std::vector<RamImage> rams;
+};
+
+// What is neither a hart's nor RAM's: the time, and whose turn it is.
+struct Progress {
+  Clock::Moment clock;
+  unsigned turn;
+};
+
 class System final : public StoreListener {
  public:
   // With `threads` several harts run on a thread each; else, and when time counts instructions,
@@ -62,6 +73,13 @@ class System final : public StoreListener {
   bool read(u64 address, u8* data, u64 size) const;
   bool write(u64 address, const u8* data, u64 size);
   void written(u64 address, u64 size);  // a device has written these bytes of RAM itself
+  // RAM as it is, without a copy of what has not changed since an image was made before; RAM as it
+  // was. False, and nothing, when the image is of other RAM.
+  MemoryImage image(bool to_share);
+  bool become(const MemoryImage& image);
+  Progress progress() const { return {clock.moment(), turns_.whose()}; }
+  void resume(const Progress& progress);
+  void replace(Cpu& cpu, const Hart& state, const Wires& pins);
   void watch_stores(StoreWatch watch);
   void forget_code();  // after writes that did not come through here
   void stop_on_traps(const std::set<u64>& causes);
@@ -108,6 +126,7 @@ class System final : public StoreListener {
   void refresh_observers();
   void drop_code(Hpa address, u64 size);
   void forget_writable(Hpa page);
+  void drop_changed(Ram& ram, const std::vector<u32>& pages);
 
   std::mutex code_mutex_;
   std::vector<std::pair<ExtSet, std::unique_ptr<CodeCache>>> code_;

@@ -22,6 +22,7 @@ class Turns {
   Exit run(u64& budget, const Poll& poll);
   Exit step(unsigned hart, u64 count);
   void reset() { turn_ = 0; }
+  void resume(unsigned turn) { turn_ = turn; }
   unsigned whose() const { return turn_; }
 
  private:

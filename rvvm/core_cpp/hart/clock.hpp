@@ -71,6 +71,18 @@ struct Clock {
   u64 now(u64 progress) const {
     return offset + (by_instructions ? virtual_ticks + ticks_of_progress(progress) : host_ticks());
   }
+  // Where time is, to go on from there later: without a jump where it follows the host's clock.
+  struct Moment {
+    u64 offset, virtual_ticks;
+  };
+  Moment moment() const {
+    return by_instructions ? Moment{offset, virtual_ticks} : Moment{now(0), 0};
+  }
+  void resume(const Moment& moment) {
+    offset = by_instructions ? moment.offset : moment.offset - host_ticks();
+    virtual_ticks = moment.virtual_ticks;
+  }
+
   // How long the host's clock takes from `now` to a deadline; a second will do.
   std::chrono::nanoseconds until(u64 deadline, u64 now) const {
     const u64 ticks = deadline > now ? std::min(deadline - now, frequency) : 0;

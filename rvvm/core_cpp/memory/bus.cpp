@@ -1,9 +1,6 @@
 #include "memory/bus.hpp"
 
-#include <sys/mman.h>
-
 #include <cstdio>
-#include <new>
 #include <stdexcept>
 
 namespace rvvm {
@@ -20,17 +17,6 @@ std::string range_text(u64 base, u64 size) {
 bool overlap(u64 a, u64 a_size, u64 b, u64 b_size) { return a < b + b_size && b < a + a_size; }
 
 }  // namespace
-
-Ram::Ram(u64 base, u64 size)
-    : base_{base}, size_{size}, flags_{new std::atomic<u8>[size / page_size] {}} {
-  void* memory = mmap(nullptr, size, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (memory == MAP_FAILED) throw std::bad_alloc{};
-  madvise(memory, size, MADV_HUGEPAGE);  // fewer host page faults; refusal does no harm
-  host_ = static_cast<u8*>(memory);
-}
-
-Ram::~Ram() { munmap(host_, size_); }
 
 void Bus::require_free(const std::string& name, u64 base, u64 size) const {
   const std::string what = name + " " + range_text(base, size);

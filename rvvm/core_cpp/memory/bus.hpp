@@ -1,46 +1,13 @@
 // The physical address space: RAM regions and device windows. Overlap is an error at insertion.
 #pragma once
-#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "memory/address.hpp"
+#include "memory/ram.hpp"
 
 namespace rvvm {
-
-// Why a page of RAM must not be written without asking. Set only while no hart
-// executes, so that no translation is made meanwhile that knows nothing of it.
-enum PageFlag : u8 {
-  page_has_code = 1,  // translated: a store may invalidate blocks
-  page_watched = 2,   // somebody wants to hear of stores
-  page_reserved = 4,  // a hart whose turn is over holds an LR reservation here
-  page_guarded = 7,   // any of these
-  page_writable = 8,  // some TLB may have an entry that allows stores
-};
-
-class Ram {
- public:
-  Ram(u64 base, u64 size);
-  ~Ram();
-  Ram(const Ram&) = delete;
-  Ram& operator=(const Ram&) = delete;
-
-  u64 base() const { return base_; }
-  u64 size() const { return size_; }
-  u8* host() const { return host_; }
-  bool contains(Hpa address, u64 size) const {
-    return address.value >= base_ && size <= size_ && address.value - base_ <= size_ - size;
-  }
-  u8* at(Hpa address) const { return host_ + (address.value - base_); }
-  std::atomic<u8>& flags(Hpa address) { return flags_[(address.value - base_) / page_size]; }
-
- private:
-  u64 base_, size_;
-  u8* host_;
-  std::unique_ptr<std::atomic<u8>[]> flags_;
-};
 
 // A device as the core sees it: two callables on (offset, width in bytes).
 struct DeviceWindow {

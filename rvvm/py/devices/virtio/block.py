@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rvvm.py.devices.virtio.function import Function
 from rvvm.py.devices.virtio.queue import MAX_SIZE, Queue
 from rvvm.py.devices.virtio.ram import ProtocolError
 from rvvm.py.devices.virtio.ring import Chain
-from rvvm.py.disk import SECTOR, Disk, cut
+from rvvm.py.disk import SECTOR, Disk, Kept, cut
 from rvvm.py.register import Register
 
 # 5.2.3: features
@@ -94,6 +94,25 @@ class Block(Function, kind=2):
         except OSError:
             result = IOERR
         status[0] = result
+
+    # Moments
+
+    def keep(self) -> Kept | None:
+        return self.disk.keep()
+
+    def back(self, kept: Kept | None) -> None:
+        self.disk.back(kept)
+
+    def origin(self) -> dict[str, Any]:
+        return self.disk.origin()
+
+    def refill(self, offset: int, data: memoryview) -> None:
+        if offset < 0 or offset + len(data) > self.disk.size or self.disk.read_only:
+            raise ValueError("a piece that is not the disk's")
+        self.disk.write([data], offset)
+
+    def twin(self) -> Block:
+        return Block(self.disk.twin(), len(self.queues), self.serial.rstrip(b"\0").decode())
 
     # The kinds of requests
 

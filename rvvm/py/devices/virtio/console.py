@@ -15,7 +15,7 @@ from rvvm.py.devices.virtio.queue import Queue
 from rvvm.py.devices.virtio.ram import ProtocolError
 from rvvm.py.devices.virtio.ring import Chain
 from rvvm.py.register import Register, State
-from rvvm.py.stream import Stream
+from rvvm.py.stream import MemoryStream, Stream
 
 MULTIPORT, EMERG_WRITE = 1 << 1, 1 << 2  # 5.3.3
 
@@ -79,6 +79,10 @@ class Console(Function, kind=3):
         else:
             number = 0 if index < 2 else index // 2 - 1
             (self._output if index % 2 else self._input)(number, queue)
+
+    def twin(self) -> Console:
+        """Its streams end in memory: nobody can connect to both."""
+        return Console([Port(MemoryStream(), port.name) for port in self.ports])
 
     # The streams
 

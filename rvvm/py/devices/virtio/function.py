@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 from rvvm.py.devices.device import Device
 from rvvm.py.devices.virtio.queue import MAX_SIZE, RING_FEATURES, VERSION_1, Queue
 from rvvm.py.devices.virtio.ram import ProtocolError, Ram
+from rvvm.py.errors import UserError
 from rvvm.py.register import State
 
 # 2.1: device status
@@ -167,6 +168,27 @@ class Function(Device):
         """The driver has been told."""
         self.pending &= ~seen
         self.interrupt()
+
+    # Moments
+
+    def keep(self) -> Any:
+        """What it has of the host's at this moment and no plain data says, for ``back``."""
+
+    def back(self, kept: Any) -> None:
+        """Have that again, in this machine or a clone of it."""
+
+    def origin(self) -> dict[str, Any] | None:
+        """The file of the host's that it cannot do without: ``file``, ``size``, ``time``."""
+        return None
+
+    def refill(self, offset: int, data: memoryview) -> None:
+        """A piece of what was kept, from a saved machine."""
+        raise ValueError(f"{type(self).__name__} keeps nothing")
+
+    def twin(self) -> Function:
+        """The same device for a clone of the machine, with nothing of the host's in common that
+        either could change."""
+        raise UserError(f"a machine with the device {type(self).__name__} cannot be cloned")
 
     # State
 

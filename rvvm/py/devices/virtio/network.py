@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import struct
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rvvm.py.devices.virtio.function import Function
 from rvvm.py.devices.virtio.queue import Queue
 from rvvm.py.devices.virtio.ram import ProtocolError
 from rvvm.py.devices.virtio.ring import Chain
 from rvvm.py.disk import cut
-from rvvm.py.net import MAX_FRAME, Link
+from rvvm.py.net import MAX_FRAME, Link, Unplugged
 from rvvm.py.net import MTU as MTU_BYTES
 from rvvm.py.register import Register
 
@@ -57,6 +58,25 @@ class Network(Function, kind=1):
             self._transmit(queue)
         else:
             self.link.room()
+
+    # Moments
+
+    def twin(self) -> Network:
+        """One without a cable: two machines with one address would be in each other's way."""
+        twin = Network(Unplugged(), self.address)
+        twin.connected = False
+        return twin
+
+    def state(self) -> dict[str, Any]:
+        return super().state() | {"connected": self.connected}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        super().load_state(state)
+        if self.running:
+            self.link.start(_Receiver(self))
+        self.link.room()
+        if state["connected"] != self.connected:
+            self.changed()
 
     # To the link
 

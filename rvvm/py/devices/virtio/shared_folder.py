@@ -37,6 +37,9 @@ class SharedFolder(Function, kind=9):
                 raise ProtocolError(str(error)) from None
             queue.push(chain, written)
 
+    def twin(self) -> SharedFolder:
+        return SharedFolder(Server(self.server.root.again()), self.name.decode())
+
     def restored(self) -> None:
         """Files that are open on the host are no state: the guest has to mount it anew."""
         self.server.reset()

@@ -1,0 +1,95 @@
+// Guest RAM, and what it held at some moment. Until somebody wants to keep such a moment RAM is
+// anonymous memory; from then on it is a private view of a file that never changes, and the host
+// keeps the pages that differ.
+#pragma once
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "memory/address.hpp"
+
+namespace rvvm {
+
+// Why a page of RAM must not be written without asking. Set only while no hart
+// executes, so that no translation is made meanwhile that knows nothing of it.
+enum PageFlag : u8 {
+  page_has_code = 1,  // translated: a store may invalidate blocks
+  page_watched = 2,   // somebody wants to hear of stores
+  page_reserved = 4,  // a hart whose turn is over holds an LR reservation here
+  page_guarded = 7,   // any of these
+  page_writable = 8,  // some TLB may have an entry that allows stores
+};
+
+// Bytes that never change again, in a file without a name. Any number of machines see the same
+// pages of the host's through it.
+class FrozenRam {
+ public:
+  static constexpr u64 chunk = u64{2} << 20;  // of the host's large pages
+
+  explicit FrozenRam(u64 size);  // zeroes; std::bad_alloc when the host has no room
+  ~FrozenRam();
+  FrozenRam(const FrozenRam&) = delete;
+
+  void put(u64 page, const u8* data, u64 count);  // whole pages, while it is made
+  bool holds(u64 page) const { return chunks_[page * page_size / chunk]; }
+  u64 size() const { return size_; }
+  u64 pages() const { return pages_; }
+  // Makes it what is seen at `host`: where it holds nothing there is fresh memory.
+  void map(u8* host) const;
+
+ private:
+  void map_run(u8* host, u64 from, u64 to, bool data) const;
+
+  int file_;
+  u64 size_, pages_ = 0;
+  std::vector<bool> chunks_;  // that hold something
+};
+
+// What one RAM held: a base, and the pages that differ from it.
+struct RamImage {
+  std::shared_ptr<const FrozenRam> base;
+  std::vector<u32> pages;  // by number, ascending
+  std::shared_ptr<const u8[]> bytes;
+};
+
+class Ram {
+ public:
+  Ram(u64 base, u64 size);
+  ~Ram();
+  Ram(const Ram&) = delete;
+  Ram& operator=(const Ram&) = delete;
+
+  u64 base() const { return base_; }
+  u64 size() const { return size_; }
+  u8* host() const { return host_; }
+  bool contains(Hpa address, u64 size) const {
+    return address.value >= base_ && size <= size_ && address.value - base_ <= size_ - size;
+  }
+  u8* at(Hpa address) const { return host_ + (address.value - base_); }
+  std::atomic<u8>& flags(Hpa address) { return flags_[(address.value - base_) / page_size]; }
+
+  // The next three while nobody else accesses it.
+  //
+  // What it holds. Pages that differ from the base are copied; when these are many, or more than a
+  // few and the image is `to_share`, everything becomes a new base.
+  RamImage image(bool to_share);
+  // Holds what the image says. The pages that may have changed; nothing: all may.
+  std::optional<std::vector<u32>> become(const RamImage& image);
+  // The pages that are not zero.
+  std::vector<u32> filled() const;
+
+ private:
+  std::vector<u32> changed() const;  // pages that may differ from the base, ascending
+  std::vector<u32> held() const;     // pages that may not be zero
+  void rebase();
+  bool is_zero(u32 page) const;
+  u8* page(u32 number) const { return host_ + number * page_size; }
+
+  u64 base_, size_;
+  u8* host_;
+  std::unique_ptr<std::atomic<u8>[]> flags_;
+  std::shared_ptr<const FrozenRam> frozen_;
+};
+
+}  // namespace rvvm

@@ -1,0 +1,245 @@
+"""A machine at some moment: to come back to, to go on from in another machine, or as a file.
+
+Memory is kept by the core, which copies no page that has not changed; disks keep what was written
+so far. All else is plain data.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rvvm import _core
+from rvvm.py import dtb, savefile
+from rvvm.py.cards import Drive
+from rvvm.py.errors import UserError
+from rvvm.py.host import Card
+from rvvm.py.options import Options
+from rvvm.py.tree import Tree
+
+if TYPE_CHECKING:
+    from rvvm.py.machine import Machine
+
+_SHAPE = ("dtb", "memory", "harts", "clock")
+"""Options that a saved machine has once and for all."""
+_FILES = ("dtb", "kernel", "bios", "initrd")
+_PIECE = 1 << 24
+_PLACE, _DISK_PLACE = struct.Struct("<Q"), struct.Struct("<IQ")
+INFO, TREE, STATE, RAM, DISK = b"info", b"tree", b"stat", b"ram.", b"disk"
+_DAMAGES = (ValueError, KeyError, TypeError, IndexError, AttributeError, struct.error, RuntimeError)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What ``Machine.snapshot`` gives. It does not need the machine any more."""
+
+    shape: bytes
+    state: Mapping[str, Any]
+    memory: _core.MemoryImage
+    media: list[Any]
+
+    @property
+    def instret(self) -> int:
+        """Instructions retired by then."""
+        return sum(int(hart["retired"]) for hart in self.state["harts"])
+
+    def __repr__(self) -> str:
+        shared, own = self.memory.base_pages >> 8, self.memory.own_pages << 2
+        return f"Snapshot(at {self.instret:,} instructions: {shared} MiB shared, {own} KiB its own)"
+
+
+def take(machine: Machine, to_share: bool = False) -> Snapshot:
+    """The machine as it is. What is ``to_share`` is laid out for machines that begin there."""
+    with machine.board.lock, _room():
+        media = [card.function.keep() for card in machine.board.host.cards]
+        return Snapshot(machine.shape, _state(machine), machine.system.image(to_share), media)
+
+
+def put(machine: Machine, snapshot: Snapshot) -> None:
+    """The machine as it was."""
+    if snapshot.shape != machine.shape:
+        raise UserError("the snapshot is of another machine")
+    with machine.board.lock, _room():
+        for card, kept in zip(machine.board.host.cards, snapshot.media, strict=True):
+            card.function.back(kept)
+        machine.system.become(snapshot.memory)
+        _load_state(machine, snapshot.state)
+
+
+@contextlib.contextmanager
+def _room() -> Iterator[None]:
+    """What this host has not got."""
+    try:
+        yield
+    except (MemoryError, OSError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not enough memory or descriptors"
+        raise UserError(f"this host has no room to keep the machine: {why}") from None
+
+
+def _state(machine: Machine) -> dict[str, Any]:
+    return {
+        "progress": machine.system.progress(),
+        "harts": [hart.state() for hart in machine.system.harts],
+        "devices": machine.board.state(),
+        "console": machine.console.state(),
+        "status": machine.status,
+    }
+
+
+def _load_state(machine: Machine, state: Mapping[str, Any]) -> None:
+    """Time first: timers are compared with it. Devices last: they drive the harts' wires."""
+    machine.system.resume(state["progress"])
+    for hart, saved in zip(machine.system.harts, state["harts"], strict=True):
+        hart.load_state(saved)
+    machine.board.load_state(state["devices"])
+    machine.console.load_state(state["console"])
+    machine.status = state["status"]
+
+
+# Files
+
+
+def save(machine: Machine, path: Path) -> None:
+    """Everything that another host needs, but the bases of disks and the images to boot from."""
+    with machine.board.lock, _room():
+        functions = [card.function for card in machine.board.host.cards]
+        media = [function.keep() for function in functions]
+        info = {
+            "options": _plain_options(machine.options),
+            "symbols": dict(machine.symbols),
+            "origins": [function.origin() for function in functions],
+        }
+        with savefile.writing(path) as file:
+            file.put(INFO, savefile.encode(info))
+            file.put(TREE, machine.shape)
+            file.put(STATE, savefile.encode(_state(machine)))
+            for piece in _memory_pieces(machine):
+                file.put(RAM, piece)
+            for number, kept in enumerate(media):
+                for offset, data in kept.changes() if kept is not None else ():
+                    file.put(DISK, _DISK_PLACE.pack(number, offset) + data)
+
+
+def _memory_pieces(machine: Machine) -> Iterator[bytes]:
+    """Memory that is not zero: in each piece the number of runs, their places, their bytes."""
+    runs: list[tuple[int, int]] = []
+    room = _PIECE
+    for address, size in machine.system.filled():
+        while size:
+            part = min(size, room)
+            runs.append((address, part))
+            address, size, room = address + part, size - part, room - part
+            if not room:
+                yield _memory_piece(machine, runs)
+                runs, room = [], _PIECE
+    if runs:
+        yield _memory_piece(machine, runs)
+
+
+def _memory_piece(machine: Machine, runs: list[tuple[int, int]]) -> bytes:
+    places = savefile.encode(runs)
+    views = (machine.system.view(address, size) for address, size in runs)
+    return b"".join([_PLACE.pack(len(places)), places, *views])
+
+
+def _fill_memory(system: _core.System, piece: bytes) -> None:
+    (size,) = _PLACE.unpack_from(piece)
+    at = _PLACE.size + size
+    data = memoryview(piece)
+    for address, length in savefile.decode(piece[_PLACE.size : at]):
+        system.write(address, data[at : at + length])
+        at += length
+
+
+def _plain_options(options: Options) -> dict[str, Any]:
+    values = {field.name: getattr(options, field.name) for field in fields(options)}
+    for name in _FILES:
+        if values[name] is not None and Path(values[name]).is_file():
+            values[name] = os.path.abspath(values[name])
+    drives = [Drive.parse(drive, options.commit) for drive in options.drives]
+    values["drive"] = [{**asdict(it), "file": os.path.abspath(it.file)} for it in drives]
+    return values
+
+
+def _options(values: Mapping[str, Any], changes: Mapping[str, Any], beside: Path) -> Options:
+    for name in _SHAPE:
+        if name in changes:
+            raise UserError(f"--{name}: a loaded machine has that of the saved one")
+    drives = [Drive(**_found(drive, beside)) for drive in values["drive"]]
+    options = Options(**{**values, "drive": drives, **changes})
+    options.check()
+    return options
+
+
+def _found(drive: dict[str, Any], beside: Path) -> dict[str, Any]:
+    """A base that is not where it was may be where the saved machine is."""
+    here = beside / Path(drive["file"]).name
+    return (
+        {**drive, "file": str(here)}
+        if not Path(drive["file"]).exists() and here.exists()
+        else drive
+    )
+
+
+Maker = Callable[[Options, Tree, bytes, list[Card], Mapping[str, int]], "Machine"]
+
+
+def load(path: Path, changes: Mapping[str, Any], make: Maker) -> Machine:
+    """A machine from a file. ``make`` makes it from options, tree, shape, cards, symbols."""
+    parts = savefile.read(path)
+    with _damaged(path):
+        head = {part.kind: part.data() for part in parts[:3]}
+        info, state = savefile.decode(head[INFO]), savefile.decode(head[STATE])
+        options, symbols = _options(info["options"], changes, path.parent), info["symbols"]
+        tree = dtb.parse(head[TREE], str(path))
+        origins = list(info["origins"])
+    cards = options.cards()
+    _check_origins(path, cards, origins)
+    machine = make(options, tree, head[TREE], cards, symbols)
+    with _damaged(path), machine.board.lock:
+        _fill(machine, parts[3:], cards)
+        _load_state(machine, state)
+    return machine
+
+
+def _fill(machine: Machine, parts: list[savefile.Part], cards: list[Card]) -> None:
+    for part in parts:
+        if part.kind == RAM:
+            _fill_memory(machine.system, part.data())
+        elif part.kind == DISK:
+            data = part.data()
+            number, offset = _DISK_PLACE.unpack_from(data)
+            cards[number].function.refill(offset, memoryview(data)[_DISK_PLACE.size :])
+        else:
+            raise ValueError(f"a part {part.kind!r}")
+
+
+def _check_origins(path: Path, cards: list[Card], origins: list[Any]) -> None:
+    if len(cards) != len(origins):
+        raise UserError(f"{path}: the saved machine has {len(origins)} devices, not {len(cards)}")
+    for card, then in zip(cards, origins, strict=True):
+        now = card.function.origin()
+        if (now is None) != (then is None):
+            raise UserError(f"{path}: the saved machine's devices come in another order")
+        if now is not None and (now["size"], now["time"]) != (then["size"], then["time"]):
+            raise UserError(
+                f"{now['file']}: has changed since the machine was saved, or is another file"
+                f" ({then['file']} then; copy it with its times)"
+            )
+
+
+@contextlib.contextmanager
+def _damaged(path: Path) -> Iterator[None]:
+    """What the checksums do not find is of another version of rvvm, or was made by hand."""
+    try:
+        yield
+    except _DAMAGES as error:
+        what = type(error).__name__
+        raise UserError(
+            f"{path}: not a machine of this version of rvvm ({what}: {error})"
+        ) from None
