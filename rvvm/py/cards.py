@@ -7,12 +7,15 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rvvm.py import net
 from rvvm.py.disk import open_disk
 from rvvm.py.errors import UserError
 from rvvm.py.host import Card
 from rvvm.py.images import cache
+
+if TYPE_CHECKING:
+    from rvvm.py.net.link import Link
 
 FilePath = str | os.PathLike[str]
 BUSES = ("pci", "mmio")
@@ -124,38 +127,63 @@ _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}", re.I)
 _FIRST_MAC = bytes.fromhex("525400123456")  # as QEMU's
 
 
+_NET_WORDS = "id mac bus hostfwd path udp localaddr ifname script"
+
+
 def net_card(text: str, number: int) -> Card:
     """``--netdev user,hostfwd=tcp::2222-:22``, ``socket,path=FILE`` or ``socket,udp=,localaddr=``,
-    the ``number``-th of the machine."""
+    ``switch,path=FOLDER``, ``tap,ifname=NAME``: the ``number``-th of the machine."""
     from rvvm.py.devices.virtio.network import Network
 
-    words = _Words("--netdev", text, "kind", "id mac bus hostfwd path udp localaddr")
+    words = _Words("--netdev", text, "kind", _NET_WORDS)
     kind = words.choose("kind", "", tuple(_LINKS))
     mac = _mac(words, number, kind)
     return Card(Network(_LINKS[kind](words, mac), mac), words.bus())
 
 
-def _user_link(words: _Words, mac: bytes) -> net.Link:
+def _user_link(words: _Words, mac: bytes) -> Link:
+    from rvvm.py.net import passt
+
     forwards = []
     for forward in words.several("hostfwd"):
         match = _FORWARD.fullmatch(forward)
-        if match is None or match[4] not in ("", net.ADDRESS):
+        if match is None or match[4] not in ("", passt.ADDRESS):
             raise words.error(f"hostfwd={forward}: expected tcp:[address]:port-:port")
-        net.check_free(match[1], match[2], int(match[3]))
+        passt.check_free(match[1], match[2], int(match[3]))
         host = f"{match[2]}/" if match[2] else ""
         forwards += ["-t" if match[1] == "tcp" else "-u", f"{host}{match[3]}:{match[5]}"]
-    return net.PasstLink(mac, forwards)
+    return passt.PasstLink(mac, forwards)
 
 
-def _socket_link(words: _Words, mac: bytes) -> net.Link:
+def _socket_link(words: _Words, mac: bytes) -> Link:
+    from rvvm.py.net.link import udp_link, unix_link
+
     if path := words.get("path", ""):
-        return net.unix_link(Path(path))
-    return net.udp_link(words.place("localaddr"), words.place("udp"))
+        return unix_link(Path(path))
+    return udp_link(words.place("localaddr"), words.place("udp"))
 
 
-_LINKS: Mapping[str, Callable[[_Words, bytes], net.Link]] = {
+def _tap_link(words: _Words, mac: bytes) -> Link:
+    from rvvm.py.net import tap
+
+    words.choose("script", "no", ("no",))
+    name = words.need("ifname")
+    if not 0 < len(name.encode()) <= tap.LONGEST_NAME:
+        raise words.error(f"ifname has 1 to {tap.LONGEST_NAME} bytes")
+    return tap.TapLink(name)
+
+
+def _switch_link(words: _Words, mac: bytes) -> Link:
+    from rvvm.py.net.switch import SwitchLink
+
+    return SwitchLink(Path(words.need("path")))
+
+
+_LINKS: Mapping[str, Callable[[_Words, bytes], Link]] = {
     "user": _user_link,
     "socket": _socket_link,
+    "switch": _switch_link,
+    "tap": _tap_link,
 }
 
 

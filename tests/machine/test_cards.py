@@ -203,7 +203,12 @@ def test_passt_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("netdev", "says"),
     [
-        ("tap", "kind is one of user, socket"),
+        ("vde", "kind is one of user, socket, switch, tap"),
+        ("tap", "names no ifname"),
+        ("tap,ifname=much-too-long-a-name", "ifname has 1 to 15 bytes"),
+        ("tap,ifname=tap0,script=/etc/ifup", "script is one of no"),
+        ("switch", "names no path"),
+        ("switch,path=/nosuch/folder/net", "--netdev switch: /nosuch/folder/net: No such file"),
         ("user,hostfwd=2222:22", "hostfwd=2222:22: expected tcp:"),
         ("user,hostfwd=tcp::1-10.0.0.9:2", "hostfwd=tcp::1-10.0.0.9:2: expected tcp:"),
         ("user,hostfwd=tcp::99999-:22", "tcp port 99999: no such port"),

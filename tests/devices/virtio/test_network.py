@@ -13,12 +13,15 @@ from pathlib import Path
 import pytest
 
 from devices.virtio.driver import EVENT_IDX, INDIRECT, Bench, Placed
+from net.packets import packet
 from rvvm.py.devices.virtio.network import Network
 from rvvm.py.errors import UserError
-from rvvm.py.net import LENGTH, Link, Receiver, StreamLink, split_frames, udp_link, unix_link
+from rvvm.py.net.link import LENGTH, Link, Receiver, StreamLink, split_frames, udp_link, unix_link
+from rvvm.py.net.offload import Views
 
 LAYOUTS = pytest.mark.parametrize("packed", [False, True], ids=["split", "packed"])
 CSUM, GUEST_CSUM, MTU, MAC, MRG, STATUS = (1 << bit for bit in (0, 1, 3, 5, 15, 16))
+GUEST_TSO4, GUEST_TSO6, HOST_TSO4, HOST_TSO6 = (1 << bit for bit in (7, 8, 11, 12))
 ADDRESS = bytes.fromhex("525400abcdef")
 PLAIN = bytes(12)
 
@@ -26,7 +29,9 @@ PLAIN = bytes(12)
 class Wire(Link):
     """Keeps what is sent; is told what comes."""
 
-    def __init__(self) -> None:
+    def __init__(self, headers: bool = False) -> None:
+        self.headers = headers  # type: ignore[misc]
+        self.accepted: tuple[bool, Sequence[int]] | None = None
         self.sent: list[bytes] = []
         self.full = self.closed = False
         self.rooms = 0
@@ -35,9 +40,12 @@ class Wire(Link):
     def start(self, receiver: Receiver) -> None:
         self.receiver = receiver
 
-    def send(self, views: Sequence[memoryview]) -> bool:
+    def accept(self, checksums: bool, kinds: Sequence[int]) -> None:
+        self.accepted = checksums, kinds
+
+    def send(self, frames: Sequence[Views]) -> bool:
         if not self.full:
-            self.sent.append(b"".join(views))
+            self.sent += [b"".join(views) for views in frames]
         return not self.full
 
     def room(self) -> None:
@@ -51,8 +59,10 @@ class Wire(Link):
         return self.receiver.receive([memoryview(frame) for frame in frames])
 
 
-def bench(features: int = MRG, packed: bool = False, size: int = 16) -> tuple[Bench, Wire]:
-    wire = Wire()
+def bench(
+    features: int = MRG, packed: bool = False, size: int = 16, headers: bool = False
+) -> tuple[Bench, Wire]:
+    wire = Wire(headers)
     return Bench(Network(wire, ADDRESS)).start(features, packed, size), wire
 
 
@@ -177,6 +187,63 @@ def test_a_checksum_outside_of_the_frame() -> None:
     assert wire.sent == [] and len(it.queues[1].collect()) == 1 and it.broken is None
 
 
+@LAYOUTS
+def test_segments_are_cut(packed: bool) -> None:
+    it, wire = bench(CSUM | HOST_TSO4, packed)
+    whole = packet(4, bytes(range(250)) * 10, 77)
+    header = struct.pack("<BBHHHHH", 1, 1, 54, 1000, 34, 16, 0)
+    it.queues[1].add(Placed(it.system, [header + whole[:99], whole[99:]]))
+    wire.full = True
+    it.kick(1)
+    assert it.queues[1].collect() == [], "all or none"
+    wire.full = False
+    it.kick(1)
+    assert [frame[54:] for frame in wire.sent] == [whole[54 + k :][:1000] for k in (0, 1000, 2000)]
+    assert len(it.queues[1].collect()) == 1
+
+
+@LAYOUTS
+def test_frames_are_joined(packed: bool) -> None:
+    it, wire = bench(MRG | GUEST_CSUM | GUEST_TSO4, packed)
+    frames = [packet(4, bytes([k]) * 100, 100 * k) for k in range(5)]
+    assert wire.accepted == (True, [1])
+    given = buffers(it, 300, 300, 300)
+    assert wire.bring(*frames[:4], b"x" * 60) == 5
+    one, rest, other = collect(it, given)
+    assert one[:12] == struct.pack("<BBHHHHH", 1, 1, 54, 100, 34, 16, 2)
+    assert (one + rest)[12 + 54 :] == b"".join(bytes([k]) * 100 for k in range(4))
+    assert other == bytes([2]) + bytes(9) + b"\1\0" + b"x" * 60
+    given = buffers(it, 300)
+    assert wire.bring(*frames[:4]) == 0, "no room for all that were joined"
+
+
+def test_headers_go_through() -> None:
+    """To a far end that takes unfinished frames, and from one."""
+    it, wire = bench(MRG | CSUM | GUEST_CSUM | HOST_TSO4 | GUEST_TSO4, headers=True)
+    header = struct.pack("<BBHHHHH", 1, 1, 54, 1000, 34, 16, 0)
+    whole = packet(4, bytes(2500), 77)
+    it.queues[1].add(Placed(it.system, [header, whole]))
+    it.kick(1)
+    assert wire.sent == [header + whole]
+    given = buffers(it, 3000)
+    assert wire.bring(header + whole) == 1
+    assert collect(it, given) == [header[:10] + b"\1\0" + whole]
+
+
+def test_what_the_guest_does_not_take_is_finished() -> None:
+    header = struct.pack("<BBHHHHH", 1, 1, 54, 1000, 34, 16, 0)
+    partial = struct.pack("<BBHHHHH", 1, 0, 0, 0, 34, 16, 0)
+    whole = packet(4, bytes(2500), 77)
+    for features in (MRG, MRG | GUEST_CSUM):
+        it, wire = bench(features, headers=True)
+        given = buffers(it, *[2000] * 8)
+        broken = struct.pack("<BBHHHHH", 1, 99, 54, 1000, 34, 16, 0)
+        assert wire.bring(header + whole, broken + whole, partial + whole[:400]) == 3
+        frames = collect(it, given)
+        assert [len(frame) - 12 for frame in frames] == [1054, 1054, 554, 400]
+        assert [frame[0] for frame in frames] == [0, 0, 0, 1 if features & GUEST_CSUM else 0]
+
+
 def test_a_frame_without_a_header() -> None:
     it, _ = bench()
     it.queues[1].add(Placed(it.system, [b"short"]))
@@ -237,20 +304,21 @@ class Sink:
         self.ends += 1
 
 
-def views(*parts: bytes) -> list[memoryview]:
-    return [memoryview(part) for part in parts]
+def one(*parts: bytes) -> list[list[memoryview]]:
+    """One frame, in parts."""
+    return [[memoryview(part) for part in parts]]
 
 
 def test_two_ends_of_a_path(tmp_path: Path) -> None:
     path = tmp_path / "net.sock"
     first, sinks = unix_link(path), [Sink(), Sink()]
     first.start(sinks[0])
-    assert first.send(views(b"nobody hears this"))
+    assert first.send(one(b"nobody hears this"))
     second = unix_link(path)
     second.start(sinks[1])
-    assert second.send(views(b"hello ", b"there"))
+    assert second.send(one(b"hello ", b"there"))
     until(lambda: sinks[0].frames == [b"hello there"])
-    first.send(views(b"x" * 9014))
+    first.send(one(b"x" * 9014))
     until(lambda: sinks[1].frames == [b"x" * 9014])
     second.close()
     until(lambda: sinks[0].ends == 1)
@@ -284,15 +352,15 @@ def test_a_full_stream_is_written_later() -> None:
     link.start(sink)
     frame = bytes(range(256)) * 36
     count = 0
-    while link.send(views(frame)):
+    while link.send(one(frame)):
         count += 1
-    assert not link.send(views(frame))
+    assert not link.send(one(frame))
     got = bytearray()
     while len(got) < count * (4 + len(frame)):
         got += its.recv(1 << 16)
     assert got == (LENGTH.pack(len(frame)) + frame) * count, "none is lost or cut"
     until(lambda: sink.writables == 1)
-    assert link.send(views(frame))
+    assert link.send(one(frame))
     link.close()
 
 
@@ -314,7 +382,7 @@ def test_datagrams() -> None:
     first, second = udp_link(*ends), udp_link(*reversed(ends))
     sink = Sink()
     second.start(sink)
-    assert first.send(views(b"a frame, ", b"in two"))
+    assert first.send(one(b"a frame, ", b"in two"))
     until(lambda: sink.frames == [b"a frame, in two"])
     with pytest.raises(UserError, match="--netdev socket: .*: Address already in use"):
         udp_link(*ends)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import struct
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rvvm.py.devices.virtio.function import Function
@@ -12,24 +11,38 @@ from rvvm.py.devices.virtio.queue import Queue
 from rvvm.py.devices.virtio.ram import ProtocolError
 from rvvm.py.devices.virtio.ring import Chain
 from rvvm.py.disk import cut
-from rvvm.py.net import MAX_FRAME, Link, Unplugged
-from rvvm.py.net import MTU as MTU_BYTES
+from rvvm.py.net.link import MAX_FRAME, Link, Unplugged
+from rvvm.py.net.offload import (
+    GSO_ECN,
+    GSO_NONE,
+    GSO_TCPV4,
+    GSO_TCPV6,
+    HEADER,
+    NEEDS_CSUM,
+    PLAIN,
+    VALID,
+    Packet,
+    Views,
+    finish,
+    join,
+)
 from rvvm.py.register import Register
 
 # 5.1.3: features
-CSUM, GUEST_CSUM, MTU, MAC, MRG_RXBUF, STATUS = (1 << bit for bit in (0, 1, 3, 5, 15, 16))
+CSUM, GUEST_CSUM, MTU, MAC, GUEST_TSO4, GUEST_TSO6, HOST_TSO4, HOST_TSO6, MRG_RXBUF, STATUS = (
+    1 << bit for bit in (0, 1, 3, 5, 7, 8, 11, 12, 15, 16)
+)
+OFFLOADS = CSUM | GUEST_CSUM | GUEST_TSO4 | GUEST_TSO6 | HOST_TSO4 | HOST_TSO6
+_UNCUT = {GUEST_TSO4: GSO_TCPV4, GUEST_TSO6: GSO_TCPV6}
 
 RECEIVE, TRANSMIT = 0, 1  # queues
 LINK_UP = 1  # 5.1.4: status
 
-# 5.1.6: struct virtio_net_hdr
-HEADER = struct.Struct("<BBHHHHH")  # flags, gso_type, hdr_len, gso_size, csum_start, _offset, count
-NEEDS_CSUM, DATA_VALID = 1, 2
-
 
 class Network(Function, kind=1):
     """One pair of queues. Frames are longer than usual, so that they are few; the guest leaves
-    checksums to us, and need not check those that come."""
+    checksums and cutting to us, and takes what comes unchecked and uncut. What the link does not
+    do of that is done here (``net/offload.py``)."""
 
     mac = Register(0x00, width=8, access="r", stored=False)  # and, behind its 6 bytes, status
     mtu = Register(0x0A, width=2, access="r", stored=False)
@@ -38,19 +51,26 @@ class Network(Function, kind=1):
         self.link = link
         self.address = mac
         self.connected = True
+        self._kinds: list[int] = []  # of uncut packets that the guest takes
         self._waiting: Sequence[memoryview] = ()
         self._delivered = 0
-        super().__init__(queues=2, features=CSUM | GUEST_CSUM | MTU | MAC | MRG_RXBUF | STATUS)
+        super().__init__(queues=2, features=OFFLOADS | MTU | MAC | MRG_RXBUF | STATUS)
         self._link_end = weakref.finalize(self, link.close)
 
     def on_mac_read(self) -> int:
         return int.from_bytes(self.address, "little") | LINK_UP * self.connected << 48
 
     def on_mtu_read(self) -> int:
-        return MTU_BYTES
+        return self.link.mtu
 
     def started(self) -> None:
         super().started()
+        self._begin()
+
+    def _begin(self) -> None:
+        """What was negotiated is known: frames may come."""
+        self._kinds = [kind for feature, kind in _UNCUT.items() if self.has(feature)]
+        self.link.accept(self.has(GUEST_CSUM), self._kinds)
         self.link.start(_Receiver(self))
 
     def serve(self, queue: Queue) -> None:
@@ -63,7 +83,7 @@ class Network(Function, kind=1):
 
     def twin(self) -> Network:
         """One without a cable: two machines with one address would be in each other's way."""
-        twin = Network(Unplugged(), self.address)
+        twin = Network(Unplugged(self.link.mtu), self.address)
         twin.connected = False
         return twin
 
@@ -73,7 +93,7 @@ class Network(Function, kind=1):
     def load_state(self, state: Mapping[str, Any]) -> None:
         super().load_state(state)
         if self.running:
-            self.link.start(_Receiver(self))
+            self._begin()
         self.link.room()
         if state["connected"] != self.connected:
             self.changed()
@@ -86,30 +106,26 @@ class Network(Function, kind=1):
             chain = queue.pop()
             if chain is None:
                 return
-            frame = self._frame(chain)
-            if frame and not self.link.send(frame):
+            frames = self._frames(chain.readable)
+            if frames and not self.link.send(frames):
                 queue.back(mark)
                 return
             queue.push(chain)
 
-    def _frame(self, chain: Chain) -> list[memoryview]:
-        """The frame of a request; empty when it is none."""
-        views = chain.readable
+    def _frames(self, views: list[memoryview]) -> list[Views]:
+        """What a request is for the link; empty when it makes no sense."""
         total = sum([len(view) for view in views])
         if total < HEADER.size:
             raise ProtocolError(f"a frame with a header of {total} bytes")
         if total > MAX_FRAME + HEADER.size:
             return []
+        if self.link.headers:
+            return [views]
         first = views[0]
         if len(first) == HEADER.size:
-            header, frame = first, views[1:]
-        else:
-            header = memoryview(b"".join(cut(views, 0, HEADER.size)))
-            frame = cut(views, HEADER.size, total)
-        flags, _, _, _, start, offset, _ = HEADER.unpack(header)
-        if flags & NEEDS_CSUM and self.has(CSUM):
-            return _with_checksum(frame, start, offset)
-        return frame
+            return finish(bytes(first), views[1:])
+        header = b"".join(cut(views, 0, HEADER.size))
+        return finish(header, cut(views, HEADER.size, total))
 
     # From the link, by a thread of its
 
@@ -125,15 +141,38 @@ class Network(Function, kind=1):
         return self._delivered if self.running else len(frames)
 
     def _deliver(self, queue: Queue) -> None:
-        for frame in self._waiting:
-            if not self._put(queue, frame):
+        for packet in self._packets(self._waiting):
+            if not self._put(queue, packet):
                 return
-            self._delivered += 1
+            self._delivered += packet.frames
 
-    def _put(self, queue: Queue, frame: memoryview) -> bool:
-        mark, wanted = queue.mark(), HEADER.size + len(frame)
+    def _packets(self, frames: Sequence[memoryview]) -> Iterator[Packet]:
+        """Frames as the guest takes them."""
+        if self.link.headers:
+            for frame in frames:
+                yield from self._suited(bytes(frame[: HEADER.size]), frame[HEADER.size :])
+        elif self._kinds:
+            yield from join(frames, self._kinds)
+        else:
+            header = VALID if self.has(GUEST_CSUM) else PLAIN
+            for frame in frames:
+                yield Packet(header, [frame])
+
+    def _suited(self, header: bytes, frame: memoryview) -> Iterator[Packet]:
+        """A frame with a header, finished as far as the guest does not take it."""
+        checked = self.has(GUEST_CSUM) or not header[0] & NEEDS_CSUM
+        if checked and header[1] & ~GSO_ECN in (GSO_NONE, *self._kinds):
+            yield Packet(header, [frame])
+            return
+        parts = finish(header, [frame]) or [[]]
+        for number, part in enumerate(parts, 1):
+            yield Packet(PLAIN, part, int(number == len(parts)))
+
+    def _put(self, queue: Queue, packet: Packet) -> bool:
+        """Whether there was room. What can never have any is lost."""
+        mark, wanted = queue.mark(), HEADER.size + sum([len(view) for view in packet.frame])
         chains: list[Chain] = []
-        while wanted > 0:
+        while wanted > 0 and packet.frame:
             chain = queue.pop()
             if chain is None:
                 queue.back(mark)
@@ -145,9 +184,8 @@ class Network(Function, kind=1):
                 return True
             if len(chains) > queue.size:
                 raise ProtocolError("buffers for frames that hold nothing")
-        flags = DATA_VALID if self.has(GUEST_CSUM) else 0
-        header = HEADER.pack(flags, 0, 0, 0, 0, 0, len(chains))
-        rest: list[memoryview] = [memoryview(header), frame]
+        header = packet.header[:-2] + len(chains).to_bytes(2, "little")
+        rest: list[memoryview] = [memoryview(header), *packet.frame]
         for chain in chains:
             size, rest = _scatter(rest, chain.writable)
             queue.push(chain, size)
@@ -193,21 +231,3 @@ def _scatter(data: list[memoryview], places: list[memoryview]) -> tuple[int, lis
             place, done = place[size:], done + size
             data = [data[0][size:], *data[1:]] if size < len(data[0]) else data[1:]
     return done, data
-
-
-def _with_checksum(frame: list[memoryview], start: int, offset: int) -> list[memoryview]:
-    """A copy whose checksum is complete: the ones' complement sum from ``start`` on, where the
-    driver has put the pseudo header's (5.1.6.2). Modulo 65,535 a number is the sum of its digits of
-    16 bits."""
-    data = bytearray().join(frame)
-    if start + offset + 2 > len(data):
-        return []
-    covered = bytes(data[start:])
-    if len(covered) % 2:
-        covered += b"\0"
-    total = int.from_bytes(covered, "big") % 0xFFFF
-    if total == 0 and any(covered):
-        total = 0xFFFF
-    checksum = ~total & 0xFFFF
-    struct.pack_into(">H", data, start + offset, checksum or 0xFFFF)
-    return [memoryview(data)]

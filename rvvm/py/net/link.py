@@ -8,24 +8,22 @@ once is kept, and a second thread writes it.
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import struct
-import subprocess
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from rvvm.py.errors import UserError
+from rvvm.py.net.offload import Views
 
-MAX_FRAME = 65_550  # an IP packet of 65,535 bytes, its Ethernet header and a tag
+MAX_FRAME = 65_553  # an IP packet of 65,535 bytes, its Ethernet header and a tag
 MTU = 9000  # few frames, but many in a TCP window: else it waits for acknowledgements
 LENGTH = struct.Struct(">I")
 _ROOM = 1 << 18  # bytes read at a time
 
 Frame = memoryview
-Views = Sequence[memoryview]
 
 
 class Receiver(Protocol):
@@ -44,6 +42,10 @@ class Receiver(Protocol):
 class Link:
     """One end of a socket. ``start`` names the receiver; ``close`` ends the threads."""
 
+    headers: ClassVar[bool] = False
+    """Frames have a header before them, both ways, and may be unfinished (``offload``)."""
+    mtu = MTU
+
     def __init__(self, end: socket.socket) -> None:
         self._socket = end
         self._room = threading.Event()
@@ -56,8 +58,11 @@ class Link:
             self._started = True
             threading.Thread(target=self._read, args=(receiver,), daemon=True).start()
 
-    def send(self, views: Views) -> bool:
-        """Send a frame. False: not now, ``writable`` will say when."""
+    def accept(self, checksums: bool, kinds: Sequence[int]) -> None:
+        """With headers: whether frames may come without checksums, and what may come uncut."""
+
+    def send(self, frames: Sequence[Views]) -> bool:
+        """Send frames, all or none. False: not now, ``writable`` will say when."""
         raise NotImplementedError
 
     def room(self) -> None:
@@ -88,13 +93,13 @@ class Link:
 class Unplugged(Link):
     """Nothing at the other end."""
 
-    def __init__(self) -> None:
-        pass
+    def __init__(self, mtu: int = MTU) -> None:
+        self.mtu = mtu
 
     def start(self, receiver: Receiver) -> None:
         pass
 
-    def send(self, views: Views) -> bool:
+    def send(self, frames: Sequence[Views]) -> bool:
         return True
 
     def room(self) -> None:
@@ -119,21 +124,25 @@ class StreamLink(Link):
         self._receiver = receiver
         super().start(receiver)
 
-    def send(self, views: Views) -> bool:
+    def send(self, frames: Sequence[Views]) -> bool:
         if not self._connected:
             return True  # nobody hears it
         with self._more:
             if self._backlog:
                 return False
-            size = sum([len(view) for view in views])
-            parts: list[bytes | memoryview] = [LENGTH.pack(size), *views]
+            parts: list[bytes | memoryview] = []
+            size = 0
+            for views in frames:
+                length = sum([len(view) for view in views])
+                parts += (LENGTH.pack(length), *views)
+                size += LENGTH.size + length
             try:
                 sent = self._socket.sendmsg(parts, (), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
             except BlockingIOError:
                 sent = 0
             except OSError:
                 return True  # the reading thread sees it, too
-            if sent < size + LENGTH.size:
+            if sent < size:
                 self._keep(bytes(bytearray().join(parts)[sent:]))
             return True
 
@@ -206,9 +215,10 @@ def split_frames(data: memoryview) -> tuple[list[Frame], int]:
 class DatagramLink(Link):
     """A frame a datagram; what is too much for the socket is lost, as on a wire."""
 
-    def send(self, views: Views) -> bool:
-        with contextlib.suppress(OSError):
-            self._socket.sendmsg(views, (), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+    def send(self, frames: Sequence[Views]) -> bool:
+        for views in frames:
+            with contextlib.suppress(OSError):
+                self._socket.sendmsg(views, (), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
         return True
 
     def _read(self, receiver: Receiver) -> None:
@@ -222,81 +232,6 @@ class DatagramLink(Link):
                 return
             if count:
                 self._give(receiver, [view[:count]])
-
-
-ADDRESS, GATEWAY, RESOLVER = "10.0.2.15", "10.0.2.2", "10.0.2.3"  # as QEMU's user network has them
-_PATIENCE = 10  # seconds for passt to start
-
-
-class PasstLink(StreamLink):
-    """passt's end of a pair of sockets: the host's network without privileges."""
-
-    def __init__(self, mac: bytes, forwards: Sequence[str]) -> None:
-        ours, its = socket.socketpair()
-        self._errors = os.memfd_create("passt", os.MFD_CLOEXEC)
-        with its:
-            self._process = subprocess.Popen(
-                [*_passt_command(its.fileno()), *forwards],
-                pass_fds=[its.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=self._errors,
-                start_new_session=True,  # Ctrl-C is for the guest
-            )
-        super().__init__(ours)
-        self._wait(mac)
-
-    def _wait(self, mac: bytes) -> None:
-        """Until it answers: it may end instead, when a port is taken for instance."""
-        self._socket.settimeout(_PATIENCE)
-        self.send([memoryview(_who_has(mac, GATEWAY, ADDRESS))])
-        try:
-            size = self._socket.recv(LENGTH.size, socket.MSG_WAITALL)
-            answer = size and self._socket.recv(LENGTH.unpack(size)[0], socket.MSG_WAITALL)
-        except OSError:
-            answer = b""
-        self._socket.settimeout(None)
-        if not answer:
-            os.lseek(self._errors, 0, os.SEEK_SET)
-            said = os.read(self._errors, 1 << 16).decode(errors="replace").splitlines()
-            told = [line for line in said if "syslog" not in line and "root" not in line]
-            self.close()
-            raise UserError(f"--netdev user: passt: {told[-1] if told else 'does not answer'}")
-
-    def close(self) -> None:
-        if not self._closed:
-            super().close()
-            self._process.terminate()
-            self._process.wait()
-            os.close(self._errors)
-
-
-def check_free(kind: str, address: str, port: int) -> None:
-    """UserError when a port of the host's is taken: passt goes on without it."""
-    how = socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM
-    with socket.socket(socket.AF_INET, how) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, kind == "tcp")
-        try:
-            probe.bind((address, port))
-        except (OSError, OverflowError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "no such port"
-            raise UserError(f"--netdev user: {kind} port {port}: {reason}") from None
-
-
-def _passt_command(descriptor: int) -> list[str]:
-    from shutil import which
-
-    if which("passt") is None:
-        raise UserError("--netdev user: needs passt, which is not installed: apt install passt")
-    where = ["-a", ADDRESS, "-n", "255.255.255.0", "-g", GATEWAY, "--dns-forward", RESOLVER]
-    how = ["--foreground", "--quiet", "--fd", str(descriptor), "-m", str(MTU)]
-    return ["passt", *how, *where]
-
-
-def _who_has(mac: bytes, wanted: str, own: str) -> bytes:
-    """An ARP request (RFC 826)."""
-    head = b"\xff" * 6 + mac + struct.pack(">HHHBBH", 0x0806, 1, 0x0800, 6, 4, 1)
-    return head + mac + socket.inet_aton(own) + bytes(6) + socket.inet_aton(wanted)
 
 
 def unix_link(path: Path) -> StreamLink:

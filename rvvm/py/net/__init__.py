@@ -1,0 +1,1 @@
+"""Where the frames of a network device go to and come from."""
