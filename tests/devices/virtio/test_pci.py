@@ -214,7 +214,7 @@ def test_the_common_configuration() -> None:
     slot.store(common + 0x10, 2, 0)
     assert slot.load(common + 0x10, 2) == 0xFFFF
     slot.store(common, 4, 1)
-    assert slot.load(common + 4, 4) == 5, "VERSION_1 and RING_PACKED"
+    assert slot.load(common + 4, 4) == 0x105, "VERSION_1, RING_PACKED, RING_RESET"
     slot.store(common + 8, 4, 1)
     slot.store(common + 0xC, 4, 1)
     assert slot.load(common + 0xC, 4) == 1
@@ -356,3 +356,17 @@ def test_random_accesses(seed: int) -> None:
     assert slot.bridge.state() == state
     slot.board.reset()
     assert slot.bridge.state() == Slot(Upper(), Entropy()).bridge.state()
+
+
+def test_a_queue_is_reset_alone() -> None:
+    slot = Slot(Upper())
+    slot.start()
+    common = WINDOW + slot.structure(COMMON_CFG)[0]
+    slot.store(common + 0x16, 2, 1)
+    slot.store(common + 0x3A, 2, 1)
+    assert slot.load(common + 0x1C, 2) == 1, "it was not agreed upon"
+    slot.bridge.slots[1].function.accepted |= 1 << 40  # type: ignore[attr-defined]
+    slot.store(common + 0x3A, 2, 1)
+    assert slot.load(common + 0x3A, 2) == 0 and slot.load(common + 0x1C, 2) == 0
+    assert slot.load(common + 0x18, 2) == 256 and slot.load(common + 0x20, 8) == 0
+    assert slot.structure(COMMON_CFG)[1] >= 0x3C

@@ -23,6 +23,7 @@ from devices.virtio.driver import (
 from rvvm.py.devices.virtio.function import Function
 from rvvm.py.devices.virtio.queue import Queue
 
+RING_RESET = 1 << 40
 LAYOUTS = pytest.mark.parametrize("packed", [False, True], ids=["split", "packed"])
 
 
@@ -358,3 +359,28 @@ def test_random_rings(packed: bool, seed: int) -> None:
         it.kick()
         it.acknowledge()
     assert stopped > 10
+
+
+@LAYOUTS
+def test_a_queue_is_reset_alone(packed: bool) -> None:
+    """2.6.1: it can be had again, elsewhere and of another size; the others go on."""
+    it = bench(RING_RESET, packed)
+    for text in (b"one", b"two"):
+        it.ask([text, 9], queue=1)
+    it.guest.store(0x30, 1)
+    it.guest.store(0xC0, 1)
+    assert it.guest.load(0xC0) == 0 and it.guest.load(0x44) == 0
+    it.queues[1].add(Placed(it.system, [b"lost", 9]))
+    it.kick(1)
+    assert it.queues[1].collect() == []
+    assert it.ask([b"abc", 9]) == b"cba"
+    it.queues[1] = (PackedDriver if packed else SplitDriver)(it.system, 8)
+    it.place(1, 8, it.queues[1].places)
+    assert it.ask([b"abc", 9], queue=1) == b"cba" and it.broken is None
+
+
+def test_a_queue_is_not_reset_unless_that_was_agreed_upon() -> None:
+    it = bench()
+    it.guest.store(0x30, 1)
+    it.guest.store(0xC0, 1)
+    assert it.guest.load(0x44) == 1 and it.ask([b"abc", 9], queue=1) == b"cba"

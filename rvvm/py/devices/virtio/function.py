@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
 from rvvm.py.devices.device import Device
-from rvvm.py.devices.virtio.queue import MAX_SIZE, RING_FEATURES, VERSION_1, Queue
+from rvvm.py.devices.virtio.queue import MAX_SIZE, RING_FEATURES, RING_RESET, VERSION_1, Queue
 from rvvm.py.devices.virtio.ram import ProtocolError, Ram
 from rvvm.py.errors import UserError
 from rvvm.py.register import State
@@ -127,6 +127,11 @@ class Function(Device):
         if self.ram is None or not self.status & FEATURES_OK:
             raise ProtocolError("enabled before the features were settled")
         queue.enable(self.ram, self.accepted)
+
+    def reset_queue(self, queue: Queue) -> None:
+        """2.6.1: the driver has it back at once, for nothing of it is under way."""
+        if self.has(RING_RESET):
+            queue.reset()
 
     def kick(self, index: int) -> None:
         """The driver says that there are requests in a queue."""

@@ -48,6 +48,7 @@ class VirtioMmio(Device, compatible="virtio,mmio"):
     # 4.2.2: a shared memory region that is not there has length and base -1
     shm_len = Register(0x0B0, width=8, access="r", reset=(1 << 64) - 1)
     shm_base = Register(0x0B8, width=8, access="r", reset=(1 << 64) - 1)
+    queue_reset = Register(0x0C0, stored=False)
     config_generation = Register(0x0FC, access="r", stored=False)
 
     def __init__(self, function: Function | None = None) -> None:
@@ -116,6 +117,13 @@ class VirtioMmio(Device, compatible="virtio,mmio"):
     def on_queue_ready_write(self, value: int) -> None:
         if self._queue:
             self.function.enable(self._queue, bool(value & 1))
+
+    def on_queue_reset_read(self) -> int:
+        return 0  # it was done at once
+
+    def on_queue_reset_write(self, value: int) -> None:
+        if self._queue and value == 1:
+            self.function.reset_queue(self._queue)
 
     def on_queue_notify_write(self, value: int) -> None:
         self.function.kick(value)

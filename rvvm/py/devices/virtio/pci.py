@@ -26,7 +26,7 @@ COMMON, ISR, DEVICE, NOTIFY = 0x0000, 0x1000, 0x2000, 0x3000
 COMMON_CFG, NOTIFY_CFG, ISR_CFG, DEVICE_CFG, PCI_CFG = 1, 2, 3, 4, 5
 NOTIFY_STRIDE = 4
 STRUCTURES = (
-    (COMMON_CFG, COMMON, 0x38),
+    (COMMON_CFG, COMMON, 0x3C),
     (ISR_CFG, ISR, 1),
     (DEVICE_CFG, DEVICE, 0x1000),
     (NOTIFY_CFG, NOTIFY, 0x1000),
@@ -74,6 +74,7 @@ class Structures(Device):
     queue_desc = Register(COMMON + 0x20, width=8, stored=False)
     queue_driver = Register(COMMON + 0x28, width=8, stored=False)
     queue_device = Register(COMMON + 0x30, width=8, stored=False)
+    queue_reset = Register(COMMON + 0x3A, width=2, stored=False)
     isr_status = Register(ISR, width=1, access="r", stored=False)
     notify = Registers(
         NOTIFY, count="queue_count", stride=NOTIFY_STRIDE, width=2, access="w", stored=False
@@ -138,6 +139,13 @@ class Structures(Device):
     def on_queue_enable_write(self, value: int) -> None:
         if self._queue and value == 1:  # 4.1.4.3.2: never 0
             self.function.enable(self._queue, True)
+
+    def on_queue_reset_read(self) -> int:
+        return 0  # it was done at once
+
+    def on_queue_reset_write(self, value: int) -> None:
+        if self._queue and value == 1:
+            self.function.reset_queue(self._queue)
 
     def on_queue_notify_off_read(self) -> int:
         return self.queue_select

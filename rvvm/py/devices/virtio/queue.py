@@ -12,8 +12,8 @@ from rvvm.py.devices.virtio.split import SplitRing
 
 # Chapter 6, as bits of the 64
 INDIRECT_DESC, EVENT_IDX = 1 << 28, 1 << 29
-VERSION_1, RING_PACKED = 1 << 32, 1 << 34
-RING_FEATURES = INDIRECT_DESC | EVENT_IDX | VERSION_1 | RING_PACKED
+VERSION_1, RING_PACKED, RING_RESET = 1 << 32, 1 << 34, 1 << 40
+RING_FEATURES = INDIRECT_DESC | EVENT_IDX | VERSION_1 | RING_PACKED | RING_RESET
 
 MAX_SIZE = 256
 PLACES = ("descriptor", "driver", "device")
