@@ -209,6 +209,9 @@ class System:
         """RAM as it was, here or in a system with the same RAM; ValueError where it is other."""
     def filled(self) -> list[tuple[int, int]]:
         """Where RAM is not zero: addresses and sizes of runs of pages."""
+    def discard(self, address: int, size: int) -> None:
+        """These pages of RAM are zeroes, and take no memory of the host's until they are used;
+        IndexError unless they are whole pages of one RAM."""
     def watch_store(
         self, address: int, size: int, callback: Callable[[int, int, int], None]
     ) -> None:

@@ -62,6 +62,7 @@ class Board:
         self._claimed: list[tuple[Region, Node]] = []
         self._harts: dict[str, Hart] = {}  # by the path of the cpu node
         self._cards = list(self.host.cards)  # that have no slot yet
+        self.functions = [card.function for card in self._cards]
         self._add_memory()
         self._add_harts()
         self.ram = Ram(system, self.memory)

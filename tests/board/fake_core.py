@@ -65,6 +65,9 @@ class FakeSystem:
     def written(self, address: int, size: int) -> None:
         """There is no code here."""
 
+    def discard(self, address: int, size: int) -> None:
+        self.write(address, bytes(size))
+
     def watch_store(
         self, address: int, size: int, callback: Callable[[int, int, int], None]
     ) -> None:

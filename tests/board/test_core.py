@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from pathlib import Path
 
 import pytest
@@ -106,3 +107,44 @@ def test_a_device_that_raises_stops_the_run() -> None:
     port.put = broken  # type: ignore[method-assign]
     with pytest.raises(Broken):
         run(system, made, [lui(T0, UART_PAGE), store(1, 0, T0, 0)])
+
+
+def resident(system: _core.System, address: int, size: int) -> int:
+    """Bytes of RAM that the host has memory for."""
+    view = system.dma(address, size)
+    start = ctypes.addressof(ctypes.c_char.from_buffer(view))
+    with open("/proc/self/pagemap", "rb") as pagemap:
+        pagemap.seek(start // 4096 * 8)
+        entries = memoryview(pagemap.read(size // 4096 * 8)).cast("Q")
+    return 4096 * sum([entry >> 63 for entry in entries])
+
+
+def test_discarded_pages_are_zeroes_and_take_no_memory() -> None:
+    system = _core.System(10_000_000)
+    system.add_ram(RAM, 1 << 23)
+    system.write(RAM, b"x" * (1 << 23))
+    assert resident(system, RAM, 1 << 23) == 1 << 23
+    system.discard(RAM + 0x20_0000, 0x40_0000)
+    assert resident(system, RAM, 1 << 23) == 0x40_0000
+    assert system.read(RAM + 0x1F_FFFF, 2) == b"x\0"
+    assert system.read(RAM + 0x5F_FFFF, 2) == b"\0x"
+    for address, size in (
+        (RAM + 1, 4096),
+        (RAM, 100),
+        (RAM, 1 << 24),
+        (0, 4096),
+        (RAM - 4096, 8192),
+    ):
+        with pytest.raises(IndexError, match="not in one RAM"):
+            system.discard(address, size)
+
+
+def test_discarded_code_is_not_run() -> None:
+    system, made, _ = board(VIRT)
+    spin = [addi(T0, T0, 1), 0xFFDFF06F]  # j -4
+    run(system, made, spin)
+    assert made.harts[0].x(T0) == 500
+    system.discard(RAM, 4096)
+    traps = made.harts[0].traps
+    run(system, made, [], 10)
+    assert made.harts[0].x(T0) == 500 and made.harts[0].traps > traps

@@ -177,6 +177,10 @@ void written(SystemFace& f, u64 address, u64 size) {
   f.system.written(address, size);
 }
 
+void discard(SystemFace& f, u64 address, u64 size) {
+  if (!f.system.discard(address, size)) outside(address, size);
+}
+
 Exit run(SystemFace& f, std::optional<u64> instructions) {
   if (f.writable_view) f.system.forget_code();
   auto signals = [&f] {
@@ -344,6 +348,7 @@ void bind_system(py::module_& m) {
       .def("view", &view, py::arg("address"), py::arg("size"), py::arg("writable") = false)
       .def("dma", &dma, py::arg("address"), py::arg("size"))
       .def("written", &written, py::arg("address"), py::arg("size"))
+      .def("discard", &discard, py::arg("address"), py::arg("size"))
       .def("watch_store", &watch_store, py::arg("address"), py::arg("size"), py::arg("callback"))
       .def("run", &run, py::arg("instructions") = py::none())
       .def("pause", [](SystemFace& f) { f.system.pause(); })

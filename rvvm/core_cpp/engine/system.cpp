@@ -185,6 +185,14 @@ bool System::write(u64 address, const u8* data, u64 size) {
   return true;
 }
 
+bool System::discard(u64 address, u64 size) {
+  Ram* ram = bus.ram(Hpa{address}, size);
+  if (!ram || (address | size) & page_mask) return false;
+  ram->discard(Hpa{address}, size);
+  written(address, size);
+  return true;
+}
+
 void System::written(u64 address, u64 size) {
   if (!size) return;
   // Against a hart that flags a page and then reads code from it: one of us sees the other.

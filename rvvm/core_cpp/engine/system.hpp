@@ -72,6 +72,7 @@ class System final : public StoreListener {
   // Physical memory of RAM, in step with translated code. False outside RAM.
   bool read(u64 address, u8* data, u64 size) const;
   bool write(u64 address, const u8* data, u64 size);
+  bool discard(u64 address, u64 size);  // false unless they are whole pages of one RAM
   void written(u64 address, u64 size);  // a device has written these bytes of RAM itself
   // RAM as it is, without a copy of what has not changed since an image was made before; RAM as it
   // was. False, and nothing, when the image is of other RAM.

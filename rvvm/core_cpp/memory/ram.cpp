@@ -125,6 +125,20 @@ Ram::Ram(u64 base, u64 size)
 
 Ram::~Ram() { munmap(host_, size_); }
 
+void Ram::discard(Hpa address, u64 size) {
+  const u64 last = (address.value - base_ + size) / page_size;
+  for (u64 p = (address.value - base_) / page_size; p < last; ++p) {
+    if (frozen_ && frozen_->holds(p)) {
+      std::memset(host_ + p * page_size, 0, page_size);
+      continue;
+    }
+    u64 behind = p + 1;
+    while (behind < last && !(frozen_ && frozen_->holds(behind))) ++behind;
+    madvise(host_ + p * page_size, (behind - p) * page_size, MADV_DONTNEED);
+    p = behind - 1;
+  }
+}
+
 bool Ram::is_zero(u32 number) const {
   const u8* at = page(number);
   return *at == 0 && std::memcmp(at, at + 1, page_size - 1) == 0;

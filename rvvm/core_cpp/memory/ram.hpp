@@ -69,6 +69,9 @@ class Ram {
   u8* at(Hpa address) const { return host_ + (address.value - base_); }
   std::atomic<u8>& flags(Hpa address) { return flags_[(address.value - base_) / page_size]; }
 
+  // Whole pages become zeroes; the host has their memory back, but where a base holds something.
+  void discard(Hpa address, u64 size);
+
   // The next three while nobody else accesses it.
   //
   // What it holds. Pages that differ from the base are copied; when these are many, or more than a

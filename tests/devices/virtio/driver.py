@@ -29,6 +29,7 @@ class System:
     def __init__(self) -> None:
         self.bytes = bytearray(SIZE)
         self.told: list[tuple[int, int]] = []
+        self.discarded: list[tuple[int, int]] = []
         self._free = BASE + 0x1000
 
     def dma(self, address: int, size: int) -> memoryview:
@@ -36,6 +37,11 @@ class System:
 
     def written(self, address: int, size: int) -> None:
         self.told.append((address, size))
+
+    def discard(self, address: int, size: int) -> None:
+        assert address % 4096 == size % 4096 == 0
+        self.store(address, bytes(size))
+        self.discarded.append((address, size))
 
     def take(self, size: int, alignment: int = 16) -> int:
         """Zeroed bytes nobody else has."""
@@ -218,8 +224,8 @@ class PackedDriver:
 class Bench:
     """A device in a slot, and the driver that has it."""
 
-    def __init__(self, function: Function) -> None:
-        self.system = System()
+    def __init__(self, function: Function, system: System | None = None) -> None:
+        self.system = system or System()
         self.reports: list[str] = []
         self.function = function
         self.slot = VirtioMmio(function)

@@ -22,6 +22,8 @@ class Ram:
         self._banks = [(base, base + len(view), view) for base, view in views]
         self.written = system.written
         """``written(address, size)``: tell the core, so that it forgets code decoded from there."""
+        self._discard = system.discard
+        self.size = sum(len(view) for _, view in views)
 
     def view(self, address: int, size: int) -> memoryview:
         """The bytes there, to be read and written; ProtocolError where they are not RAM."""
@@ -30,3 +32,8 @@ class Ram:
             if base <= address and end <= top:
                 return view[address - base : end - base]
         raise ProtocolError(f"{size} bytes at {address:#x} are not in RAM")
+
+    def discard(self, address: int, size: int) -> None:
+        """Whole pages of zeroes from now on, that take no memory of the host's."""
+        self.view(address, size)
+        self._discard(address, size)

@@ -1,0 +1,144 @@
+"""Memory balloon (section 5.5): memory that the guest does without is the host's again."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from rvvm.py.devices.virtio.function import Function
+from rvvm.py.devices.virtio.queue import Queue
+from rvvm.py.devices.virtio.ram import ProtocolError
+from rvvm.py.devices.virtio.ring import Chain
+from rvvm.py.register import Register
+
+STATS_VQ, DEFLATE_ON_OOM, PAGE_REPORTING = 1 << 1, 1 << 2, 1 << 5  # 5.5.3
+
+# 5.5.2: queues. That of the reports is the fifth; Linux counts only queues that there are, and has
+# it fourth, where that of the hints would be, which are not offered.
+INFLATE, DEFLATE, STATS, REPORTS = 0, 1, 2, (3, 4)
+
+PAGE = 4096  # 5.5.6: of the driver's numbers, whatever the guest's pages are
+NUMBER = struct.Struct("<I")
+MOST_NUMBERS = 1 << 16  # of a request
+
+# 5.5.6.4: statistics
+STATISTIC = struct.Struct("<HQ")
+NAMES = (
+    "swap_in",
+    "swap_out",
+    "major_faults",
+    "minor_faults",
+    "free",
+    "total",
+    "available",
+    "caches",
+    "hugetlb_allocations",
+    "hugetlb_failures",
+)
+
+
+class Balloon(Function, kind=5):
+    """``target`` is what the guest is asked to do with, ``actual`` what it has, both in bytes."""
+
+    num_pages = Register(0x0, access="r", stored=False)
+    actual_pages = Register(0x4)
+
+    def __init__(self, reports: bool = False, deflates: bool = False) -> None:
+        self.wanted = 0  # pages, in the balloon
+        self.statistics: dict[str, int] = {}
+        features = STATS_VQ | PAGE_REPORTING * reports | DEFLATE_ON_OOM * deflates
+        super().__init__(queues=5, features=features)
+
+    @property
+    def target(self) -> int:
+        return self._size - PAGE * self.wanted
+
+    @target.setter
+    def target(self, size: int) -> None:
+        with self.lock:
+            self.wanted = min(max(0, self._size - size) // PAGE, 0xFFFF_FFFF)
+            self.changed()
+
+    @property
+    def actual(self) -> int:
+        return self._size - PAGE * self.actual_pages
+
+    @property
+    def _size(self) -> int:
+        return self.ram.size if self.ram is not None else 0
+
+    def ask(self) -> None:
+        """Have the guest renew ``statistics`` (5.5.6.3): its buffer is given back for that."""
+        with self.lock:
+            queue = self.queues[STATS]
+            if self.running and (chain := queue.pop()) is not None:
+                queue.push(chain)
+                self.publish(queue)
+
+    def on_num_pages_read(self) -> int:
+        return self.wanted
+
+    def serve(self, queue: Queue) -> None:
+        index = self.queues.index(queue)
+        if index == STATS:
+            self._learn(queue)
+            return
+        for chain in queue:
+            if index == INFLATE:
+                self._discard(_pages(chain))
+            elif index in REPORTS and self.has(PAGE_REPORTING):
+                self._discard(_reported(chain))
+            queue.push(chain)
+
+    def _discard(self, runs: Iterable[tuple[int, int]]) -> None:
+        assert self.ram is not None
+        for address, size in runs:
+            self.ram.discard(address, size)
+
+    def _learn(self, queue: Queue) -> None:
+        """The buffer stays where it is, until there is a question."""
+        mark = queue.mark()
+        chain = queue.pop()
+        if chain is None:
+            return
+        queue.back(mark)
+        data = b"".join(chain.readable)
+        if len(data) % STATISTIC.size or len(data) > STATISTIC.size * 2 * len(NAMES):
+            raise ProtocolError(f"statistics of {len(data)} bytes")
+        self.statistics = {
+            NAMES[tag]: value for tag, value in STATISTIC.iter_unpack(data) if tag < len(NAMES)
+        }
+
+    # State
+
+    def state(self) -> dict[str, Any]:
+        return super().state() | {"wanted": self.wanted}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        super().load_state(state)
+        self.wanted = state["wanted"]
+
+
+def _pages(chain: Chain) -> Iterator[tuple[int, int]]:
+    """The pages of a request, as runs of bytes."""
+    size = sum([len(view) for view in chain.readable])
+    if size % NUMBER.size or size > MOST_NUMBERS * NUMBER.size:
+        raise ProtocolError(f"page numbers of {size} bytes")
+    first = following = -1
+    for (number,) in sorted(NUMBER.iter_unpack(b"".join(chain.readable))):
+        if number > following:
+            if first >= 0:
+                yield PAGE * first, PAGE * (following - first)
+            first = number
+        following = number + 1
+    if first >= 0:
+        yield PAGE * first, PAGE * (following - first)
+
+
+def _reported(chain: Chain) -> Iterator[tuple[int, int]]:
+    """5.5.6.7: the whole pages of what the driver has no use for."""
+    for address, size in chain.spans:
+        begin, end = -(-address // PAGE) * PAGE, (address + size) // PAGE * PAGE
+        if begin < end:
+            yield begin, end - begin
