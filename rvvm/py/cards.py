@@ -221,24 +221,46 @@ def _console(words: _Words, counted: bool) -> Card:
     return Card(Console([Port(stream, words.get("name", ""))]))
 
 
-_DEVICES: Mapping[str, Callable[[_Words, bool], Card]] = {
-    "virtio-rng": _entropy,
-    "virtio-console": _console,
+def _balloon(words: _Words, counted: bool) -> Card:
+    from rvvm.py.devices.virtio.balloon import Balloon
+
+    reports = words.switch("free-page-reporting", False)
+    return Card(Balloon(reports, words.switch("deflate-on-oom", False)))
+
+
+def _vsock(words: _Words, counted: bool) -> Card:
+    from rvvm.py.devices.virtio.vsock import Vsock
+    from rvvm.py.net.gate import Gate
+
+    cid = words.number("guest-cid", _FIRST_CID, _LAST_CID)
+    if cid < _FIRST_CID:
+        raise words.error(f"guest-cid is {_FIRST_CID} or more: 2 is the host")
+    return Card(Vsock(Gate(Path(words.need("path"))), cid))
+
+
+_FIRST_CID, _LAST_CID = 3, 0xFFFF_FFFE
+
+_DEVICES: Mapping[str, tuple[str, Callable[[_Words, bool], Card]]] = {
+    "virtio-rng": ("", _entropy),
+    "virtio-console": ("path name", _console),
+    "virtio-balloon": ("free-page-reporting deflate-on-oom", _balloon),
+    "virtio-vsock": ("guest-cid path", _vsock),
 }
 _ENDINGS = {"-pci": "pci", "-device": "mmio"}
 
 
 def device_card(text: str, counted: bool) -> Card:
     """``--device virtio-rng``, ``virtio-rng-pci``, ``virtio-rng-device`` or ``virtio-rng,bus=``;
-    ``--device virtio-console,path=SOCKET,name=``."""
-    words = _Words("--device", text, "driver", "bus id path name")
-    name, bus = words.need("driver"), words.bus()
-    for ending, place in _ENDINGS.items():
+    other devices have words of their own: ``virtio-console,path=SOCKET,name=``."""
+    name, place = text.partition(",")[0].removeprefix("driver="), None
+    for ending, bus in _ENDINGS.items():
         if name.endswith(ending):
-            name, bus = name.removesuffix(ending), bus or place
+            name, place = name.removesuffix(ending), bus
     if name not in _DEVICES:
         raise UserError(f"--device {text}: expected one of {', '.join(_DEVICES)}")
-    return _DEVICES[name](words, counted)._replace(bus=bus)
+    known, make = _DEVICES[name]
+    words = _Words("--device", text, "driver", f"bus id {known}")
+    return make(words, counted)._replace(bus=words.bus() or place)
 
 
 class _Words:

@@ -106,8 +106,14 @@ def test_random_bytes_repeat_where_time_counts_instructions() -> None:
         ({"drive": "file=IMAGE", "dtb": "spike"}, "has no free virtio slot for the device Block"),
         (
             {"device": "virtio-gpu"},
-            "--device virtio-gpu: expected one of virtio-rng, virtio-console",
+            "--device virtio-gpu: expected one of virtio-rng, virtio-console, virtio-balloon,",
         ),
+        ({"device": "virtio-rng,path=x"}, "path is none of driver, bus, id"),
+        ({"device": "virtio-vsock,guest-cid=2,path=x"}, "guest-cid is 3 or more"),
+        ({"device": "virtio-vsock,guest-cid=x,path=x"}, "guest-cid is a number from 1 to"),
+        ({"device": "virtio-vsock"}, "names no path"),
+        ({"device": "virtio-vsock,path=/nosuch/folder/vm"}, "/nosuch/folder/vm: No such file"),
+        ({"device": "virtio-balloon,free-page-reporting=1"}, "free-page-reporting is one of on"),
         ({"drive": ["IMAGE,snapshot=off", "IMAGE"]}, "another machine writes to it"),
     ],
 )

@@ -18,6 +18,7 @@ MODULES = (
     "virtio_net",
     "virtio_rng",
     "virtio_balloon",
+    "vmw_vsock_virtio_transport",
     "9p",
     "9pnet_virtio",
     "crc32c_generic",
