@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import os
 import re
 import shutil
 import socket
+import subprocess
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ from pathlib import Path
 import pytest
 
 import rvvm
+from rvvm.py.errors import UserError
 
 pytestmark = pytest.mark.xdist_group("debian")
 PROMPT = re.compile(r"[#$] $")
@@ -60,7 +63,7 @@ def server() -> Iterator[int]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as it:
+    with http.server.ThreadingHTTPServer(("", 0), Handler) as it:
         threading.Thread(target=it.serve_forever, daemon=True).start()
         yield it.server_address[1]
         it.shutdown()
@@ -89,9 +92,10 @@ def test_out_and_in_through_passt(server: int) -> None:
 
 
 @pytest.mark.long
-def test_two_machines(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["socket", "switch"])
+def test_two_machines(tmp_path: Path, kind: str) -> None:
     """They ping each other, and one sends the other a file. Each runs in a thread of its own."""
-    where = f"socket,path={tmp_path / 'net.sock'}"
+    where = f"{kind},path={tmp_path / 'net'}"
     machines = [boot(where, f"10.9.0.{n}") for n in (1, 2)]
     first, second = machines
     first.console.send("nc -l -p 99 | sha1sum; echo do''ne\n")
@@ -102,3 +106,30 @@ def test_two_machines(tmp_path: Path) -> None:
     other.join(300)
     (digest,) = re.findall(r"\b[0-9a-f]{40}\b", text)
     assert digest in first.console.text
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not shutil.which("ip"), reason="ip is not installed")
+def test_through_a_tap(server: int) -> None:
+    """The host's kernel is the far end: long packets without checksums, both ways."""
+    name = f"rvvm{os.getpid() % 100_000}"
+    try:
+        machine = boot(f"tap,ifname={name}", "10.77.0.2")
+    except UserError as error:
+        pytest.skip(str(error))
+    for command in (f"addr add 10.77.0.1/24 dev {name}", f"link set {name} up"):
+        subprocess.run(["ip", *command.split()], check=True)
+    text = shell(machine, f"wget -q -O /tmp/body http://10.77.0.1:{server}/; sha256sum /tmp/body")
+    assert hashlib.sha256(BODY).hexdigest() in text
+    with socket.create_server(("10.77.0.1", 0)) as listener:
+        got: list[bytes] = []
+
+        def receive() -> None:
+            end, _ = listener.accept()
+            got.append(end.makefile("rb").read())
+
+        thread = threading.Thread(target=receive)
+        thread.start()
+        shell(machine, f"nc 10.77.0.1 {listener.getsockname()[1]} < /tmp/body")
+        thread.join(100)
+    assert got == [BODY]

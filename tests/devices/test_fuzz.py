@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 
 import pytest
@@ -18,13 +19,19 @@ from rvvm.py.devices.plic import Plic
 from rvvm.py.devices.sifive_test import SifiveTest
 from rvvm.py.devices.syscon import Syscon
 from rvvm.py.devices.uart import Uart
+from rvvm.py.devices.virtio.balloon import Balloon
 from rvvm.py.devices.virtio.block import Block
 from rvvm.py.devices.virtio.console import Console, Port
 from rvvm.py.devices.virtio.entropy import Entropy
 from rvvm.py.devices.virtio.function import Function
 from rvvm.py.devices.virtio.mmio import VirtioMmio
+from rvvm.py.devices.virtio.network import Network
 from rvvm.py.devices.virtio.ram import Ram
+from rvvm.py.devices.virtio.vsock import Vsock
 from rvvm.py.host import Clock
+from rvvm.py.net.gate import Gate
+from rvvm.py.net.link import Link
+from rvvm.py.net.offload import Views
 from rvvm.py.stream import MemoryStream
 from rvvm.py.tree import Region
 
@@ -42,6 +49,36 @@ class NoDisk:
         pass
 
     read = write = flush = discard = zero = close = ignore
+
+
+class Unheard(Link):
+    """Frames come from nowhere and go there."""
+
+    def __init__(self) -> None:
+        pass
+
+    def send(self, frames: Sequence[Views]) -> bool:
+        return True
+
+    def ignore(self, *_: object) -> None:
+        pass
+
+    accept = start = room = close = ignore  # type: ignore[assignment]
+
+
+class NoGate(Gate):
+    """Nobody at the other end."""
+
+    def __init__(self) -> None:
+        pass
+
+    def dial(self, port: int) -> None:
+        return None
+
+    def ignore(self, *_: object) -> None:
+        pass
+
+    start = close = ignore  # type: ignore[assignment]
 
 
 def _with_ram(function: Function) -> Function:
@@ -64,6 +101,9 @@ DEVICES = {
         lambda: VirtioMmio(_with_ram(Console([Port(MemoryStream()), Port(MemoryStream(), "x")]))),
         0x1000,
     ),
+    "virtio, balloon": (lambda: VirtioMmio(_with_ram(Balloon(reports=True))), 0x1000),
+    "virtio, network": (lambda: VirtioMmio(_with_ram(Network(Unheard(), bytes(6)))), 0x1000),
+    "virtio, vsock": (lambda: VirtioMmio(_with_ram(Vsock(NoGate(), 3))), 0x1000),
     "htif": (lambda: Htif(SYSTEM, lambda code: None), 0x10),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import time
@@ -21,6 +22,8 @@ NAME = f"rvvm{os.getpid() % 100_000}"
 
 @pytest.fixture
 def link() -> Iterator[TapLink]:
+    if not shutil.which("ip"):
+        pytest.skip("ip is not installed")
     try:
         link = TapLink(NAME)
     except UserError as error:

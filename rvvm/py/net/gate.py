@@ -97,6 +97,22 @@ class Gate:
                 ready(number, events)
 
 
+class ClosedGate(Gate):
+    """Nobody comes in, and nobody is there: two machines cannot listen at one path."""
+
+    def __init__(self) -> None:
+        pass
+
+    def start(self, ready: Ready) -> None:
+        pass
+
+    def dial(self, port: int) -> socket.socket | None:
+        return None
+
+    def close(self) -> None:
+        pass
+
+
 class Pipe:
     """A connection's socket. What it does not take at once is kept: as much as a guest may send."""
 

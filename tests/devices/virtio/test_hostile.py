@@ -3,58 +3,15 @@
 from __future__ import annotations
 
 import random
-import struct
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from devices.virtio import fuzz
 from devices.virtio.driver import BASE, INDIRECT, NEEDS_RESET, SIZE, Bench, Placed
-from devices.virtio.test_network import Wire
-from rvvm.py.devices.virtio.block import Block
-from rvvm.py.devices.virtio.console import Console, Port
-from rvvm.py.devices.virtio.entropy import Entropy
-from rvvm.py.devices.virtio.function import Function
-from rvvm.py.devices.virtio.network import Network
-from rvvm.py.devices.virtio.shared_folder import SharedFolder
-from rvvm.py.disk import open_disk
-from rvvm.py.ninep import MESSAGES, Server
-from rvvm.py.share import open_folder
-from rvvm.py.stream import MemoryStream
+from devices.virtio.fuzz import DEVICES, likely
 
-Make = Callable[[Path], Function]
 ROUNDS = 400
-
-
-def _block(folder: Path) -> Function:
-    (folder / "disk").write_bytes(bytes(1 << 20))
-    return Block(open_disk(folder / "disk"), queues=2)
-
-
-def _share(folder: Path) -> Function:
-    (folder / "shared").mkdir()
-    return SharedFolder(Server(open_folder(folder / "shared", read_only=False)), "tag")
-
-
-DEVICES: dict[str, Make] = {
-    "entropy": lambda _: Entropy(),
-    "block": _block,
-    "network": lambda _: Network(Wire(), bytes(6)),
-    "console": lambda _: Console([Port(MemoryStream()), Port(MemoryStream(), "name")]),
-    "share": _share,
-}
-
-
-def likely(name: str, rng: random.Random) -> bytes:
-    """The begin of a request that gets past the first check."""
-    if name == "block":
-        return struct.pack("<IIQ", rng.choice((0, 1, 4, 8, 11, 13, 99)), 0, rng.randrange(3000))
-    if name == "network":
-        return struct.pack("<BBHHHHH", rng.randrange(4), 0, 0, 0, *rng.choices(range(99), k=3))
-    if name == "console":
-        return struct.pack("<IHH", rng.randrange(3), rng.randrange(8), rng.randrange(2))
-    kind = rng.choice((*MESSAGES, 116, 118))
-    return struct.pack("<IBHII", 99, kind, 1, rng.randrange(3), rng.randrange(3))
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["split", "packed"])
@@ -84,3 +41,9 @@ def test_random_requests(name: str, packed: bool, tmp_path: Path) -> None:
             it.guest.store(0x70, 0)
         it.acknowledge()
     assert served > 10
+
+
+@pytest.mark.parametrize("session", range(2 * len(fuzz.DEVICES)))
+def test_random_rings(session: int) -> None:
+    """The first sessions of the fuzzer, which can run for longer."""
+    fuzz.run(1, session)

@@ -110,7 +110,12 @@ class Balloon(Function, kind=5):
             NAMES[tag]: value for tag, value in STATISTIC.iter_unpack(data) if tag < len(NAMES)
         }
 
-    # State
+    # Moments
+
+    def twin(self) -> Balloon:
+        twin = Balloon()
+        twin.features = self.features
+        return twin
 
     def state(self) -> dict[str, Any]:
         return super().state() | {"wanted": self.wanted}

@@ -64,14 +64,15 @@ class Network(Function, kind=1):
         return self.link.mtu
 
     def started(self) -> None:
+        self._agree()
         super().started()
-        self._begin()
-
-    def _begin(self) -> None:
-        """What was negotiated is known: frames may come."""
-        self._kinds = [kind for feature, kind in _UNCUT.items() if self.has(feature)]
-        self.link.accept(self.has(GUEST_CSUM), self._kinds)
         self.link.start(_Receiver(self))
+
+    def _agree(self) -> None:
+        """5.1.3.1: uncut packets have no checksums, either."""
+        checks = self.has(GUEST_CSUM)
+        self._kinds = [kind for feature, kind in _UNCUT.items() if checks and self.has(feature)]
+        self.link.accept(checks, self._kinds)
 
     def serve(self, queue: Queue) -> None:
         if queue is self.queues[TRANSMIT]:
@@ -92,8 +93,9 @@ class Network(Function, kind=1):
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         super().load_state(state)
+        self._agree()
         if self.running:
-            self._begin()
+            self.link.start(_Receiver(self))
         self.link.room()
         if state["connected"] != self.connected:
             self.changed()

@@ -15,7 +15,7 @@ from rvvm.py.devices.virtio.queue import Queue
 from rvvm.py.devices.virtio.ram import ProtocolError, Ram
 from rvvm.py.devices.virtio.ring import Chain
 from rvvm.py.disk import cut
-from rvvm.py.net.gate import GONE, READ, WRITE, Gate, Pipe
+from rvvm.py.net.gate import GONE, READ, WRITE, ClosedGate, Gate, Pipe
 from rvvm.py.register import Register
 
 RX, TX, EVENT = 0, 1, 2  # 5.10.2: queues
@@ -369,7 +369,10 @@ class Vsock(Function, kind=19):
             _write(chain, TRANSPORT_RESET[: chain.room])
             queue.push(chain, len(TRANSPORT_RESET))
 
-    # State
+    # Moments
+
+    def twin(self) -> Vsock:
+        return Vsock(ClosedGate(), self.cid)
 
     def restored(self) -> None:
         """Connections are no state."""
