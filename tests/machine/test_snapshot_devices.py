@@ -111,7 +111,7 @@ def test_a_network_is_unplugged_in_a_clone(tmp_path: Path) -> None:
     assert twin.address == network.address
     assert network.on_mac_read() >> 48 == 1 and twin.on_mac_read() >> 48 == 0
     assert twin.pending & CONFIG_CHANGE and not network.pending
-    assert twin.link.send([memoryview(b"frame")]), "what is sent is lost"
+    assert twin.link.send([[memoryview(b"frame")]]), "what is sent is lost"
     snapshot = machine.snapshot()
     machine.restore(snapshot)
     assert network.connected and not network.pending
@@ -143,6 +143,28 @@ def test_a_console_of_a_clone_ends_in_memory(tmp_path: Path) -> None:
     (console,) = functions(machine.fork())
     console.ports[0].stream.send(b"typed")
     assert console.ports[0].name == "agent"
+
+
+def test_a_vsock_of_a_clone_has_nobody_on_the_host(tmp_path: Path) -> None:
+    machine = made(device="virtio-vsock,guest-cid=7,path=vm")
+    (twin,) = functions(machine.fork())
+    assert twin.on_guest_cid_read() == 7 and twin.gate.dial(1) is None
+
+
+def test_a_balloon_and_its_clone_give_back_memory_of_their_own() -> None:
+    machine = made(device="virtio-balloon,free-page-reporting=on")
+    base = machine.board.memory[0].base
+    machine.system.write(base + 0x3F_0000, b"\1" * 8192)
+    clone = machine.fork()
+    (balloon,), (twin,) = functions(machine), functions(clone)
+    assert twin.features == balloon.features
+    clone.system.discard(base + 0x3F_0000, 4096)
+    assert clone.system.read(base + 0x3F_0FFF, 2) == b"\0\1"
+    assert machine.system.read(base + 0x3F_0FFF, 2) == b"\1\1"
+    snapshot = clone.snapshot()
+    clone.system.write(base + 0x3F_0000, b"\2")
+    clone.restore(snapshot)
+    assert clone.system.read(base + 0x3F_0FFF, 2) == b"\0\1"
 
 
 def test_random_bytes_that_repeat_go_on_where_they_were() -> None:
