@@ -216,6 +216,9 @@ class System:
         self, address: int, size: int, callback: Callable[[int, int, int], None]
     ) -> None:
         """``callback(address, width, value)`` after each store into the range."""
+    def defer(self, callback: Callable[[], None]) -> None:
+        """From a device: call back once, when the turn of the hart that asks is over, or it waits,
+        or the run ends."""
     def run(self, instructions: int | None = None) -> Exit:
         """All harts by turns, without the GIL; sleeps while all wait."""
     def pause(self) -> None:

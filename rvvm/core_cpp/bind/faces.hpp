@@ -20,12 +20,14 @@ struct SystemFace {
       const pybind11::gil_scoped_release nogil;
       live();
     };
+    system.chores = [this] { do_deferred(); };
   }
 
   System system;
   const char* const accel;  // what the engine is called
   std::vector<pybind11::object>
       callables;  // devices and watches: visible to Python's garbage collector
+  std::vector<pybind11::object> deferred;  // and these, which are called once
   std::optional<pybind11::error_already_set> error;
   bool writable_view = false;  // somebody may write RAM behind the core's back
 
@@ -34,9 +36,22 @@ struct SystemFace {
   Result call(std::size_t callable, Result otherwise, Args... args) {
     const World::Outside outside{system.world};  // who has the GIL may wait for the harts
     pybind11::gil_scoped_acquire gil;
+    return call(callables[callable], otherwise, args...);
+  }
+
+  void do_deferred() {
+    pybind11::gil_scoped_acquire gil;
+    for (const pybind11::object& callable : std::exchange(deferred, {})) call<int>(callable, 0);
+  }
+  static pybind11::error_already_set type_error();
+  Exit finish(Exit exit);  // raises what a callable has raised, or what a check has found
+
+ private:
+  template <class Result, class... Args>
+  Result call(const pybind11::object& callable, Result otherwise, Args... args) {
     if (error) return otherwise;
     try {
-      pybind11::object result = callables[callable](args...);
+      pybind11::object result = callable(args...);
       if constexpr (std::is_same_v<Result, u64>) return pybind11::cast<u64>(result);
     } catch (pybind11::error_already_set& e) {
       error.emplace(std::move(e));
@@ -46,8 +61,6 @@ struct SystemFace {
     if (error) system.halt(0);
     return otherwise;
   }
-  static pybind11::error_already_set type_error();
-  Exit finish(Exit exit);  // raises what a callable has raised, or what a check has found
 };
 
 struct HartFace {

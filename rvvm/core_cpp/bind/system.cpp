@@ -179,6 +179,9 @@ void written(SystemFace& f, u64 address, u64 size) {
 
 void discard(SystemFace& f, u64 address, u64 size) {
   if (!f.system.discard(address, size)) outside(address, size);
+void defer(SystemFace& f, py::object callable) {
+  f.deferred.push_back(std::move(callable));
+  f.system.put_off();
 }
 
 Exit run(SystemFace& f, std::optional<u64> instructions) {
@@ -294,11 +297,13 @@ int traverse(PyObject* self, visitproc visit, void* arg) {
   if (!py::detail::is_holder_constructed(self)) return 0;
   auto& f = py::cast<SystemFace&>(py::handle(self));
   for (const py::object& callable : f.callables) Py_VISIT(callable.ptr());
+  for (const py::object& callable : f.deferred) Py_VISIT(callable.ptr());
   return 0;
 }
 int clear(PyObject* self) {
   auto& f = py::cast<SystemFace&>(py::handle(self));
   for (py::object& callable : f.callables) callable = py::none();
+  f.deferred.clear();
   return 0;
 }
 
@@ -350,6 +355,7 @@ void bind_system(py::module_& m) {
       .def("written", &written, py::arg("address"), py::arg("size"))
       .def("discard", &discard, py::arg("address"), py::arg("size"))
       .def("watch_store", &watch_store, py::arg("address"), py::arg("size"), py::arg("callback"))
+      .def("defer", &defer, py::arg("callback"))
       .def("run", &run, py::arg("instructions") = py::none())
       .def("pause", [](SystemFace& f) { f.system.pause(); })
       .def(

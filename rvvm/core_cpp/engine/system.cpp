@@ -47,12 +47,22 @@ Cpu& System::add_hart(u64 hart_id, ExtSet extensions, u64 reset_pc) {
 
 Exit System::run(u64 budget, const Poll& poll) {
   if (cpus_.empty()) return {};
+  const Exit exit = run_harts(budget, poll);
+  do_chores();
+  return exit;
+}
+
+Exit System::run_harts(u64 budget, const Poll& poll) {
   while (threaded() && !observers.any() && budget >= worth_threads)
     if (const auto exit = threads_run_.run(budget, poll)) return *exit;
   return turns_.run(budget, poll);
 }
 
-Exit System::step(unsigned index, u64 count) { return turns_.step(index, count); }
+Exit System::step(unsigned index, u64 count) {
+  const Exit exit = turns_.step(index, count);
+  do_chores();
+  return exit;
+}
 
 bool System::code_to_collect() const {
   return engine_->full() || std::ranges::any_of(code_, [](const auto& code) {

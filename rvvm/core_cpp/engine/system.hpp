@@ -111,6 +111,15 @@ class System final : public StoreListener {
 
   void end_run();  // what harts execute; the scheduler decides how it goes on
 
+  // What a device has put off, from within an instruction: done when that hart's turn is over,
+  // before it waits, or at the end of the run. `chores` is set by who embeds the system.
+  void put_off() { chores_due_ = true; }
+  bool chores_due() const { return chores_due_.load(std::memory_order_relaxed); }
+  void do_chores() {
+    if (chores_due() && chores_due_.exchange(false)) chores();
+  }
+  std::function<void()> chores = [] {};
+
   World world;
   Bus bus;
   Clock clock;
@@ -122,6 +131,7 @@ class System final : public StoreListener {
   std::function<void(const std::function<void()>&)> around_thread = [](const auto& f) { f(); };
 
  private:
+  Exit run_harts(u64 budget, const Poll& poll);
   CodeCache& code_for(ExtSet extensions);
   bool threaded() const { return threads_ && cpus_.size() > 1; }
   void refresh_observers();
@@ -134,6 +144,7 @@ class System final : public StoreListener {
   std::vector<std::unique_ptr<Cpu>> cpus_;
   std::unique_ptr<Interpreter> engine_;
   bool threads_;
+  std::atomic<bool> chores_due_{false};
   Turns turns_{*this};
   Threads threads_run_{*this};
   u64 stop_causes_[2] = {0, 0};

@@ -49,6 +49,7 @@ void Threads::hart_thread(unsigned index) {
     std::chrono::nanoseconds sleep{0};
     Exit exit = execute(cpu, budget, sleep);
     give_back(budget);
+    system.do_chores();
     exit.hart = index;
     switch (exit.reason) {
       case ExitReason::budget:
@@ -80,7 +81,7 @@ Exit Threads::execute(Cpu& cpu, u64& budget, std::chrono::nanoseconds& sleep) {
     else if (exit.reason == ExitReason::budget && ++barren_ == longest_barren)
       finish(exit);
     if (cpu.pauses >= Cpu::most_pauses) sleep = rest;
-    if (sleep.count() || system.code_to_collect()) break;
+    if (sleep.count() || system.code_to_collect() || system.chores_due()) break;
   }
   if (exit.reason == ExitReason::wfi)
     sleep = system.clock.until(next_deadline(cpu.hart), system.time());

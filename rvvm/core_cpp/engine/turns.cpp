@@ -35,6 +35,7 @@ Exit Turns::run(u64& budget, const Poll& poll) {
     Cpu& cpu = system.hart(turn_);
     const u64 before = cpu.hart.retired;
     exit = take(turn_, std::min(budget, length(cpu)));
+    system.do_chores();
     const u64 retired = cpu.hart.retired - before;
     budget -= std::min(budget, retired);
     barren = retired ? 0 : barren + (exit.reason == ExitReason::budget);
