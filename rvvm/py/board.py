@@ -138,6 +138,7 @@ class Board:
         for card in fitting:
             self._cards.remove(card)
             card.function.attach(self.ram, partial(self._report, node.path), self.lock)
+            card.function.later, card.function.clock = self.later, self.host.clock
         return [card.function for card in fitting]
 
     def _report(self, path: str, problem: str) -> None:
@@ -203,6 +204,10 @@ class Board:
                 callback()
 
         return call
+
+    def later(self, action: Callable[[], None]) -> None:
+        """Do it, under the lock, when the hart that runs has had its turn."""
+        self.system.defer(self._locked(action))
 
     # Interrupts
 
@@ -273,6 +278,12 @@ class Board:
 
     def _controllers_last(self) -> list[str]:
         return sorted(self.devices, key=lambda path: "interrupt-controller" in self.tree[path])
+
+    def close(self) -> None:
+        """The machine ends here: what it has written is on the host's disks."""
+        with self.lock:
+            for card in self.host.cards:
+                card.function.close()
 
     def state(self) -> dict[str, dict[str, Any]]:
         """The state of every device, by path."""

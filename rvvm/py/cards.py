@@ -7,18 +7,24 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from rvvm.py.disk import open_disk
+from rvvm.py.disk import Disk, Overlay, open_disk
 from rvvm.py.errors import UserError
 from rvvm.py.host import Card
 from rvvm.py.images import cache
+from rvvm.py.throttle import SlowLink, Throttle
 
 if TYPE_CHECKING:
     from rvvm.py.net.link import Link
 
 FilePath = str | os.PathLike[str]
 BUSES = ("pci", "mmio")
+_DRIVE_WORDS = (
+    "format if readonly snapshot bus queues serial id backing limit"
+    " throttling.iops-total throttling.bps-total"
+)
+_FORMATS = ("raw", "qcow2")
 _SWITCH = {"on": True, "off": False}
 _MAX_QUEUES = 64
 _LONGEST_TAG = 31  # QEMU's limit
@@ -55,19 +61,32 @@ class Drive:
     bus: str | None = None
     queues: int = 1
     serial: str = ""
+    format: str | None = None
+    """``raw`` or ``qcow2``; else by the file's name, never by what is in the file: a guest can
+    write a header into a raw image, and would be given the files that it names."""
+    backing: FilePath | None = None
+    limit: int | None = None
+    """Bytes that the guest may change of an image that is not committed to."""
+    iops: int | None = None
+    bps: int | None = None
 
     @classmethod
     def parse(cls, what: FilePath | Drive, commit: bool = False) -> Drive:
-        """``file=...,format=raw,if=virtio,readonly=off,snapshot=on,bus=pci,queues=1,serial=``."""
+        """``file=...,format=raw,if=virtio,readonly=off,snapshot=on,bus=pci,queues=1,serial=``,
+        ``backing=,limit=1G,throttling.iops-total=,throttling.bps-total=``."""
         if isinstance(what, Drive):
             return what
         if not isinstance(what, str):
             return cls(what, commit=commit)
-        words = _Words("--drive", what, "file", "format if readonly snapshot bus queues serial id")
+        words = _Words("--drive", what, "file", _DRIVE_WORDS)
         words.choose("if", "virtio", ("virtio", "none"))
-        words.choose("format", "raw", ("raw",))
         return cls(
             file=words.need("file"),
+            format=words.choose("format", "", ("", *_FORMATS)) or None,
+            backing=words.get("backing", "") or None,
+            limit=words.amount("limit"),
+            iops=words.amount("throttling.iops-total"),
+            bps=words.amount("throttling.bps-total"),
             commit=not words.switch("snapshot", not commit),
             read_only=words.switch("readonly", False),
             bus=words.bus(),
@@ -79,17 +98,37 @@ class Drive:
         """Open it."""
         from rvvm.py.devices.virtio.block import Block
 
-        path = Path(self.file)
-        _refuse_other_formats(path)
-        disk = open_disk(
-            path,
-            commit=self.commit,
-            read_only=self.read_only,
-            overlays=cache.folder("overlays"),
-        )
-        return Card(Block(disk, self.queues, self.serial), self.bus)
+        throttle = Throttle(self.iops, self.bps) if self.iops or self.bps else None
+        return Card(Block(self._disk(), self.queues, self.serial, throttle), self.bus)
+
+    def _disk(self) -> Disk:
+        path, overlays = Path(self.file), cache.folder("overlays")
+        kept = self.commit and not self.read_only
+        if self.limit is not None and (kept or self.read_only):
+            raise UserError(f"--drive: {path}: limit= is of what the guest writes and is not kept")
+        if (self.format or _by_name(path)) == "qcow2":
+            if kept:
+                raise UserError(
+                    f"--drive: {path}: qcow2 images are only read: to write into one, "
+                    f"{_CONVERT} {path.name} disk.img"
+                )
+            from rvvm.py.qcow2 import open_image
+
+            image = open_image(path, Path(self.backing) if self.backing is not None else None)
+            return image if self.read_only else Overlay(image, overlays, self.limit)
+        if self.backing is not None:
+            raise UserError(f"--drive: {path}: backing= is of qcow2 images")
+        if self.format is None:
+            _refuse_other_formats(path)
+        how = {"commit": self.commit, "read_only": self.read_only}
+        return open_disk(path, **how, overlays=overlays, limit=self.limit)
 
 
+def _by_name(path: Path) -> str:
+    return "qcow2" if path.suffix == ".qcow2" else "raw"
+
+
+_CONVERT = "qemu-img convert -O raw"
 _OTHER_FORMATS = {b"QFI\xfb": "qcow2", b"KDMV": "vmdk", b"conectix": "vpc", b"<<< ": "vdi"}
 
 
@@ -103,8 +142,12 @@ def _refuse_other_formats(path: Path) -> None:
     for magic, name in _OTHER_FORMATS.items():
         if head.startswith(magic):
             raise UserError(
-                f"--drive: {path}: is {name}; only raw images are read here: "
-                f"qemu-img convert -O raw {path.name} disk.img"
+                f"--drive: {path}: is {name}, not raw: "
+                + (
+                    "say format=qcow2, or format=raw if it is raw"
+                    if name in _FORMATS
+                    else f"{_CONVERT} {path.name} disk.img"
+                )
             )
 
 
@@ -127,7 +170,7 @@ _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}", re.I)
 _FIRST_MAC = bytes.fromhex("525400123456")  # as QEMU's
 
 
-_NET_WORDS = "id mac bus hostfwd path udp localaddr ifname script"
+_NET_WORDS = "id mac bus hostfwd path udp localaddr ifname script rate"
 
 
 def net_card(text: str, number: int) -> Card:
@@ -138,7 +181,9 @@ def net_card(text: str, number: int) -> Card:
     words = _Words("--netdev", text, "kind", _NET_WORDS)
     kind = words.choose("kind", "", tuple(_LINKS))
     mac = _mac(words, number, kind)
-    return Card(Network(_LINKS[kind](words, mac), mac), words.bus())
+    link, rate = _LINKS[kind](words, mac), words.amount("rate", unit=1000)
+    limited = cast("Link", SlowLink(link, rate)) if rate else link
+    return Card(Network(limited, mac), words.bus())
 
 
 def _user_link(words: _Words, mac: bytes) -> Link:
@@ -303,6 +348,16 @@ class _Words:
     def bus(self) -> str | None:
         """A bus, or a slot's node by its name."""
         return self._words.get("bus")
+
+    def amount(self, name: str, unit: int = 1024) -> int | None:
+        """A number such as 4096 or 10M; None when it is not said."""
+        value = self._words.get(name)
+        if value is None:
+            return None
+        match = re.fullmatch(r"(\d{1,18})([KMGT]?)", value, re.I)
+        if match is None or not int(match[1]):
+            raise self.error(f"{name} is an amount such as 4096 or 10M")
+        return int(match[1]) * int(unit ** " KMGT".index(match[2].upper() or " "))
 
     def number(self, name: str, default: int, most: int) -> int:
         value = self._words.get(name, str(default))

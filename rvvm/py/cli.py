@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import click
 
 import rvvm
+from rvvm.py import daemon
 from rvvm.py import options as known
 from rvvm.py.conformance import (
     LIMIT_STATUS,
@@ -19,6 +21,7 @@ from rvvm.py.conformance import (
     check_writable,
 )
 from rvvm.py.errors import EXIT_STATUS, UserError
+from rvvm.py.lines import STDIO
 from rvvm.py.machine import Machine
 from rvvm.py.monitor import Monitor, Next
 from rvvm.py.terminal import HELP, READER_GONE, Terminal
@@ -49,14 +52,14 @@ def _file(*names: str, help: str) -> Callable[[Any], Any]:
     "--drive",
     multiple=True,
     metavar="file=FILE,...",
-    help="A disk image; what the guest writes is gone at the end. Also readonly=, bus=, queues=.",
+    help="A disk image; what the guest writes is gone at the end. Also format=, readonly=, limit=.",
 )
 @click.option("--commit", is_flag=True, help="What the guest writes goes into the disk images.")
 @click.option(
     "--netdev",
     multiple=True,
     metavar="KIND,...",
-    help="A network: user,hostfwd=tcp::2222-:22 or socket,path=FILE.",
+    help="A network: user,hostfwd=tcp::2222-:22 or socket,path=FILE. Also rate=.",
 )
 @click.option(
     "--share",
@@ -65,6 +68,14 @@ def _file(*names: str, help: str) -> Callable[[Any], Any]:
     help="A folder for the guest, who mounts it by its tag. Also readonly=.",
 )
 @click.option("--device", multiple=True, metavar="NAME,...", help="A device, such as virtio-rng.")
+@click.option(
+    "--serial",
+    metavar="WHERE",
+    help="The console: null, file:PATH, unix:PATH,server, tcp:HOST:PORT, pty.  [default: stdio]",
+)
+@click.option("--daemonize", is_flag=True, help="Run in the background, once the machine is made.")
+@_file("--pidfile", help="Write the process's number there.")
+@click.option("--limit-cpu", metavar="SHARE", help="Use 50% of a host processor, say.")
 @_file("--load", help="A machine that was saved, instead of one that starts.")
 @click.option("--harts", "--smp", type=int, metavar="N", help="How many harts.")
 @click.option(
@@ -117,6 +128,8 @@ def machine_command(
     max_instructions: int | None,
     monitor: bool,
     load: str | None,
+    daemonize: bool,
+    pidfile: str | None,
     **options: Any,
 ) -> int:
     """Run a RISC-V machine. PROGRAM is a bare-metal ELF, as `--bios none --kernel PROGRAM`."""
@@ -125,6 +138,7 @@ def machine_command(
         raise UserError(f"{program}: --load {load} has a program already")
     if program is not None:
         options |= _bare(program, options)
+    ready = _background(options, monitor) if daemonize else None
     machine = Machine(**options) if load is None else Machine.load(load, **_said(options))
     if note := machine.slow_engine:
         print("rvvm:", note, file=sys.stderr)
@@ -134,7 +148,10 @@ def machine_command(
         check_writable(Path(log_commits), "--log-commits")
         machine.system.log_commits(log_commits)
     limit = instructions(max_instructions) if max_instructions is not None else None
-    status = Session(machine, limit).run(monitor)
+    with daemon.pidfile(Path(pidfile) if pidfile is not None else None):
+        if ready is not None:
+            ready()
+        status = Session(machine, limit).run(monitor)
     if log_commits:
         machine.system.log_commits(None)
     if result:
@@ -162,6 +179,16 @@ def _bare(program: str, options: dict[str, Any]) -> dict[str, Any]:
     return {"kernel": path, "bios": bios}
 
 
+def _background(options: dict[str, Any], monitor: bool) -> Callable[[], None]:
+    """Without a terminal; what is to be called when the machine is made."""
+    if monitor:
+        raise UserError("--daemonize: there is no terminal for --monitor")
+    options["serial"] = options["serial"] or "null"
+    if options["serial"] == STDIO:
+        raise UserError("--daemonize: there is no terminal for --serial stdio")
+    return daemon.daemonize()
+
+
 class Session:
     """A machine at a terminal: runs it, and does what is typed after Ctrl-A."""
 
@@ -169,11 +196,12 @@ class Session:
         self._machine = machine
         self._limit = limit
         self._command = ""
-        self._terminal = Terminal(machine.console, self._on_command)
+        joined = machine.options.serial in (None, STDIO)
+        self._terminal = Terminal(machine.console, self._on_command, joined)
 
     def run(self, monitor: bool = False) -> int:
-        """Until the guest or the user ends it; the exit status."""
-        with self._terminal:
+        """Until the guest, the user or a signal ends it; the exit status."""
+        with self._terminal, contextlib.closing(self._machine.board):
             if monitor and self._monitor() is Next.QUIT:
                 return 0
             while True:

@@ -14,6 +14,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from itertools import groupby, pairwise
+from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast
 
@@ -29,6 +30,25 @@ _ZEROES = bytes(1 << 16)
 _MOST_FILES = 255  # of an overlay: their numbers are bytes
 _PIECE = 1 << 20
 _MICROSECOND = 1000  # what copies of a file keep of its time
+
+
+class Base(Protocol):
+    """What an overlay lies over: it is only read."""
+
+    name: str
+    size: int
+
+    def read(self, views: Sequence[memoryview], offset: int) -> None:
+        """Fill the views, one after the other."""
+
+    def close(self) -> None:
+        """Nobody uses it any more."""
+
+    def again(self) -> Base:
+        """The same, to be closed by itself."""
+
+    def origin(self) -> dict[str, Any]:
+        """The file that must be there, as it is now, wherever the disk is used again."""
 
 
 class Disk(Protocol):
@@ -71,15 +91,20 @@ class Disk(Protocol):
 
 
 def open_disk(
-    path: Path, *, commit: bool = False, read_only: bool = False, overlays: Path | None = None
+    path: Path,
+    *,
+    commit: bool = False,
+    read_only: bool = False,
+    overlays: Path | None = None,
+    limit: int | None = None,
 ) -> Disk:
     """A raw image. Without ``commit`` the file is never written: changes live in an overlay, in the
-    folder ``overlays``.
+    folder ``overlays``, and take at most ``limit`` bytes.
 
     Several machines may have one base; the one that commits to it has it alone.
     """
     base = RawFile(path, writable=commit and not read_only)
-    return base if commit or read_only else Overlay(base, overlays)
+    return base if commit or read_only else Overlay(base, overlays, limit)
 
 
 class RawFile:
@@ -148,8 +173,8 @@ class RawFile:
 class Kept(NamedTuple):
     """What a disk held at some moment: for each cluster the number of the file that has it."""
 
-    base: RawFile
-    files: tuple[RawFile | Unnamed, ...]  # the base is number 0
+    base: Base
+    files: tuple[Unnamed, ...]  # of the clusters' numbers, from 1
     where: bytes
 
     def changes(self) -> Iterator[tuple[int, bytes]]:
@@ -161,7 +186,7 @@ class Kept(NamedTuple):
                 last = min(end, self.base.size)
                 for start in range(at, last, _PIECE):
                     piece = bytearray(min(_PIECE, last - start))
-                    read_all(self.files[number].file, [memoryview(piece)], start)
+                    read_all(self.files[number - 1].file, [memoryview(piece)], start)
                     yield start, bytes(piece)
             at = end
 
@@ -182,21 +207,35 @@ class Overlay:
     """Changes to a base that is only read.
 
     ``_where`` has a byte for each cluster: the number of the file whose bytes count, 0 for the
-    base. The last file is written to; the others belong to moments that somebody keeps.
+    base. The last file is written to; the others belong to moments that somebody keeps. Clusters
+    are taken until they are ``limit`` bytes; then the guest hears that there is no room.
     """
 
-    def __init__(self, base: RawFile, folder: Path | None = None) -> None:
+    def __init__(self, base: Base, folder: Path | None = None, limit: int | None = None) -> None:
         self.base = base
         self.name, self.size, self.read_only = base.name, base.size, False
-        self._folder = folder
-        self._where = bytearray(-(-self.size // CLUSTER))
-        self._files: list[RawFile | Unnamed] = [base]
-        self._grow()
+        self._folder, self._limit = folder, limit
+        self._files: list[Unnamed] = []
+        try:
+            self._where = bytearray(-(-self.size // CLUSTER))
+            self._grow()
+        except (OSError, OverflowError, MemoryError):
+            self.close()
+            raise UserError(f"--drive: {self.name}: {self.size >> 40} TiB is too large") from None
+        self._measure()
 
     def read(self, views: Sequence[memoryview], offset: int) -> None:
         end = offset + sum(len(view) for view in views)
         for number, start, stop in self._runs(offset, end):
-            read_all(self._files[number].file, cut(views, start - offset, stop - offset), start)
+            whole = stop - start == end - offset
+            part = views if whole else cut(views, start - offset, stop - offset)
+            self._fetch(number, part, start)
+
+    def _fetch(self, number: int, views: Sequence[memoryview], offset: int) -> None:
+        if number:
+            read_all(self._files[number - 1].file, views, offset)
+        else:
+            self.base.read(views, offset)
 
     def write(self, views: Sequence[memoryview], offset: int) -> None:
         end = offset + sum(len(view) for view in views)
@@ -231,12 +270,13 @@ class Overlay:
     def back(self, kept: Kept | None) -> None:
         if kept is None or kept.base.origin() != self.origin():
             raise UserError(f"--drive: {self.name}: that was kept of another disk")
-        self._files = [self.base, *kept.files[1:]]
+        self._files = list(kept.files)
         self._where = bytearray(kept.where)
         self._grow()
+        self._measure()
 
     def twin(self) -> Overlay:
-        return Overlay(self.base.again(), self._folder)
+        return Overlay(self.base.again(), self._folder, self._limit)
 
     def origin(self) -> dict[str, Any]:
         return self.base.origin()
@@ -246,7 +286,7 @@ class Overlay:
         if len(self._files) == _MOST_FILES:
             self._merge()
         self._files.append(Unnamed(self.size, self._folder))
-        self._top = len(self._files) - 1
+        self._top = len(self._files)
         self.file = self._files[-1].file
 
     def _merge(self) -> None:
@@ -254,10 +294,15 @@ class Overlay:
         merged = Unnamed(self.size, self._folder)
         for start, piece in Kept(self.base, tuple(self._files), bytes(self._where)).changes():
             write_all(merged.file, [memoryview(piece)], start)
-        self._files = [self.base, merged]
+        self._files = [merged]
         self._where = bytearray(map(bool, self._where))
 
     # Clusters
+
+    def _measure(self) -> None:
+        """How many more may be taken. What other moments keep is counted while it is written."""
+        taken = len(self._where) - self._where.count(0)
+        self._room = inf if self._limit is None else self._limit // CLUSTER - taken
 
     def _runs(self, offset: int, end: int) -> Iterator[tuple[int, int, int]]:
         """Pieces that are all in one file: its number, start and end."""
@@ -275,18 +320,22 @@ class Overlay:
         be written comes from where they were."""
         where, first, last = self._where, offset // CLUSTER, (end - 1) // CLUSTER
         count, top = last + 1 - first, self._top
-        if where.count(top, first, last + 1) == count:
+        new = count - where.count(top, first, last + 1)
+        if not new:
             return
+        if new > self._room:
+            raise OSError(errno.ENOSPC, f"{self.name}: the overlay has reached its limit")
         if offset % CLUSTER and where[first] != top:
             self._copy(first)
         if end % CLUSTER and end < self.size and where[last] != top:
             self._copy(last)
         where[first : last + 1] = bytes((top,)) * count
+        self._room -= new
 
     def _copy(self, cluster: int) -> None:
         start = cluster * CLUSTER
         data = memoryview(bytearray(min(CLUSTER, self.size - start)))
-        read_all(self._files[self._where[cluster]].file, [data], start)
+        self._fetch(self._where[cluster], [data], start)
         write_all(self.file, [data], start)
         self._where[cluster] = self._top
 

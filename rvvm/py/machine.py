@@ -18,6 +18,7 @@ from rvvm.py.engines.engine import ExitLike
 from rvvm.py.errors import UserError
 from rvvm.py.hart import Hart
 from rvvm.py.host import Card, Clock, Host
+from rvvm.py.lines import STDIO, connect
 from rvvm.py.memory import Memory
 from rvvm.py.options import Options
 from rvvm.py.stats import Stats
@@ -27,6 +28,7 @@ from rvvm.py.until import Condition, seconds
 
 if TYPE_CHECKING:
     from rvvm.py.engines.accelerator import Accelerator
+    from rvvm.py.engines.limited import Limited
     from rvvm.py.snapshot import Snapshot
 
 _SEED_BYTES = 64
@@ -66,7 +68,9 @@ class Machine:
     runs repeatable; else several harts run on a host thread each, unless ``threads=False``.
     ``drive``, ``netdev``, ``share`` and ``device`` are texts as on the command line, or lists of
     them; a drive may be a path or a ``Drive``, too, and ``commit=True`` lets the guest write into
-    the images. UserError when something is wrong with what is given.
+    the images. ``serial`` joins the console to a file, a socket or a pseudoterminal besides;
+    ``limit_cpu="50%"`` leaves the rest of a host processor to others. UserError when something is
+    wrong with what is given.
     """
 
     def __init__(self, dtb: Any = None, **options: Any) -> None:
@@ -84,6 +88,7 @@ class Machine:
         self.tree = tree
         self.system = self._make_system()
         self.console = Console(self)
+        self.line = connect(self.console, self.options.serial or STDIO)
         self.board = self._make_board(cards())
         self.memory = Memory(self.system)
         self.symbols = Symbols()
@@ -185,13 +190,18 @@ class Machine:
             return ""
         return f"{os.uname().machine} hosts have no translator: the interpreter runs"
 
-    def _make_accelerator(self) -> Accelerator | None:
+    def _make_accelerator(self) -> Accelerator | Limited | None:
         """None stands for the core itself."""
-        if self.options.accel != "unicorn":
-            return None
-        from rvvm.py.engines.accelerator import Accelerator
+        engine: Accelerator | None = None
+        if self.options.accel == "unicorn":
+            from rvvm.py.engines.accelerator import Accelerator
 
-        return Accelerator(self.system, self.board)
+            engine = Accelerator(self.system, self.board)
+        if (share := self.options.cpu_share) is None:
+            return engine
+        from rvvm.py.engines.limited import Limited
+
+        return Limited(engine or self.system, share)
 
     # Running it.
 

@@ -54,6 +54,8 @@ class Options:
     device: str | Sequence[str] = ()
     threads: bool | None = None
     perf_map: bool = False
+    serial: str | None = None
+    limit_cpu: str | float | None = None
 
     def check(self) -> None:
         """UserError for a value that can be judged without opening anything."""
@@ -65,6 +67,9 @@ class Options:
             raise UserError(f"--accel {self.accel}: expected one of {', '.join(ACCELERATORS)}")
         if self.threads and self.clock == "instructions":
             raise UserError("--threads: with --clock instructions harts take turns in one thread")
+        if self.threads and self.limit_cpu is not None:
+            raise UserError("--threads: with --limit-cpu harts take turns in one thread")
+        _ = self.cpu_share
         if self.harts is not None and not isinstance(self.harts, int):
             raise UserError(f"--harts {self.harts!r}: expected a whole number")
         if self.initrd is not None and self.kernel is None:
@@ -82,7 +87,19 @@ class Options:
     @property
     def core_threads(self) -> bool:
         """Whether several harts run on a host thread each."""
-        return self.clock == "host" if self.threads is None else self.threads
+        alone = self.clock != "host" or self.limit_cpu is not None
+        return not alone if self.threads is None else self.threads
+
+    @property
+    def cpu_share(self) -> float | None:
+        """How much of one host processor the machine may use."""
+        if self.limit_cpu is None:
+            return None
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)(%?)", str(self.limit_cpu))
+        share = float(match[1]) / (100 if match[2] else 1) if match else 0
+        if not 0 < share <= 1:
+            raise UserError(f"--limit-cpu {self.limit_cpu}: expected a share such as 50%")
+        return share
 
     @property
     def board(self) -> Path:

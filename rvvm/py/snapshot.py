@@ -162,8 +162,13 @@ def _plain_options(options: Options) -> dict[str, Any]:
         if values[name] is not None and Path(values[name]).is_file():
             values[name] = os.path.abspath(values[name])
     drives = [Drive.parse(drive, options.commit) for drive in options.drives]
-    values["drive"] = [{**asdict(it), "file": os.path.abspath(it.file)} for it in drives]
+    values["drive"] = [{**asdict(it), **_whole_paths(it)} for it in drives]
     return values
+
+
+def _whole_paths(drive: Drive) -> dict[str, str]:
+    named = {"file": drive.file, "backing": drive.backing}
+    return {name: os.path.abspath(path) for name, path in named.items() if path is not None}
 
 
 def _options(values: Mapping[str, Any], changes: Mapping[str, Any], beside: Path) -> Options:

@@ -59,19 +59,24 @@ class MemoryStream:
         self.wake()
 
 
-class SocketStream(MemoryStream):
-    """Listens at a path, for one program at a time. What the guest writes while nobody is there, or
-    faster than it is read, is lost, as on a cable."""
+class Peer(Protocol):
+    """A program at the other end: a socket, or what has these of its methods."""
 
-    def __init__(self, path: Path) -> None:
+    def recv(self, size: int, /) -> bytes:
+        """Bytes, as soon as there are any; none at the end."""
+
+    def send(self, data: bytes, flags: int, /) -> int:
+        """Bytes, as far as there is room for them."""
+
+
+class PeerStream(MemoryStream):
+    """A program at the other end. What the guest writes while nobody is there, or faster than it is
+    read, is lost, as on a cable."""
+
+    def __init__(self) -> None:
         super().__init__()
-        self._listener = _listen(path)
-        self._client: socket.socket | None = None
+        self._client: Peer | None = None
         self._room = threading.Event()
-        self._closing = weakref.finalize(self, _close, self._listener, path)
-        threading.Thread(
-            target=_serve, args=(self._listener, weakref.ref(self)), daemon=True
-        ).start()
 
     def write(self, data: bytes) -> None:
         client = self._client
@@ -84,11 +89,7 @@ class SocketStream(MemoryStream):
         self._room.set()
         return piece
 
-    def close(self) -> None:
-        """Nobody can connect any more."""
-        self._closing()
-
-    def receive(self, client: socket.socket) -> None:
+    def receive(self, client: Peer) -> None:
         """One program's input, to its end."""
         self._client = client
         try:
@@ -103,22 +104,49 @@ class SocketStream(MemoryStream):
             self._client = None
 
 
-def _listen(path: Path) -> socket.socket:
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+class SocketStream(PeerStream):
+    """Listens, at a path for instance, for one program at a time."""
+
+    def __init__(
+        self, where: Path | socket.socket, option: str = "--device virtio-console"
+    ) -> None:
+        super().__init__()
+        path = where if isinstance(where, Path) else None
+        listener = _listen(where, option) if isinstance(where, Path) else where
+        self._closing = weakref.finalize(self, _close, listener, path)
+        threading.Thread(target=_serve, args=(listener, weakref.ref(self)), daemon=True).start()
+
+    def close(self) -> None:
+        """Nobody can connect any more."""
+        self._closing()
+
+
+def _listen(path: Path, option: str) -> socket.socket:
+    """At a path, unless somebody is there."""
+    name = f"{option}: {path}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            pass
+        else:
+            raise UserError(f"{name}: somebody listens there already")
+    if path.is_socket():
+        path.unlink()  # a machine's that is gone
+    return listen(socket.AF_UNIX, str(path), name)
+
+
+def listen(family: int, address: object, name: str) -> socket.socket:
+    """A socket that listens; ``name`` is how a complaint begins."""
+    listener = socket.socket(family, socket.SOCK_STREAM)
     try:
-        with contextlib.suppress(ConnectionRefusedError, FileNotFoundError):
-            listener.connect(str(path))
-            raise UserError(f"--device virtio-console: {path}: somebody listens there already")
-        if path.is_socket():
-            path.unlink()  # a machine's that is gone
-        listener.close()
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        listener.bind(str(path))
+        if family != socket.AF_UNIX:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)  # type: ignore[arg-type]
         listener.listen(1)
     except OSError as error:
         listener.close()
-        reason = error.strerror or error
-        raise UserError(f"--device virtio-console: {path}: {reason}") from None
+        raise UserError(f"{name}: {error.strerror or error}") from None
     return listener
 
 
@@ -135,9 +163,10 @@ def _serve(listener: socket.socket, stream: weakref.ref[SocketStream]) -> None:
             del alive
 
 
-def _close(listener: socket.socket, path: Path) -> None:
+def _close(listener: socket.socket, path: Path | None) -> None:
     with contextlib.suppress(OSError):
-        os.unlink(path)
+        if path is not None:
+            os.unlink(path)
     with contextlib.suppress(OSError):
         listener.shutdown(socket.SHUT_RDWR)
     listener.close()

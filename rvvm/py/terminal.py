@@ -115,13 +115,16 @@ class Keys:
 class Terminal:
     """Joins a machine's console to stdin and stdout while entered.
 
-    ``on_command`` gets the letters typed after Ctrl-A, on the reading thread.
+    ``on_command`` gets the letters typed after Ctrl-A, on the reading thread. Where it is not
+    ``joined``, the console is elsewhere, and only signals come from here.
     """
 
-    def __init__(self, console: Console, on_command: Callable[[str], None]) -> None:
+    def __init__(
+        self, console: Console, on_command: Callable[[str], None], joined: bool = True
+    ) -> None:
         self._console = console
-        self._input = _descriptor(sys.stdin)
-        self._output = _descriptor(sys.stdout)
+        self._input = _descriptor(sys.stdin) if joined else -1
+        self._output = _descriptor(sys.stdout) if joined else -1
         self._raw = RawMode(self._input)
         self._interactive = self._input >= 0 and os.isatty(self._input)
         self._keys = Keys(on_command)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from rvvm.py.devices.virtio.entropy import Entropy
 from rvvm.py.devices.virtio.mmio import VirtioMmio
 from rvvm.py.disk import Overlay, RawFile
 from rvvm.py.errors import UserError
+from rvvm.py.qcow2 import Qcow2
 
 
 @pytest.fixture
@@ -97,7 +100,16 @@ def test_random_bytes_repeat_where_time_counts_instructions() -> None:
         ({"drive": "file=IMAGE,colour=red"}, "colour is none of file, format, if,"),
         ({"drive": "file=IMAGE,file=IMAGE"}, "file is there twice"),
         ({"drive": "format=raw"}, "names no file"),
-        ({"drive": "file=IMAGE,format=qcow2"}, "format is one of raw"),
+        ({"drive": "file=IMAGE,format=qcow2"}, "disk.img: is no qcow2 image"),
+        ({"drive": "file=IMAGE,format=vmdk"}, "format is one of , raw, qcow2"),
+        (
+            {"drive": "file=IMAGE,format=qcow2", "commit": True},
+            "qcow2 images are only read: to write into one, qemu-img convert -O raw disk.img",
+        ),
+        ({"drive": "file=IMAGE,backing=other"}, "backing= is of qcow2 images"),
+        ({"drive": "file=IMAGE,limit=1G", "commit": True}, "limit= is of what the guest writes"),
+        ({"drive": "file=IMAGE,limit=much"}, "limit is an amount such as 4096 or 10M"),
+        ({"drive": "file=IMAGE,throttling.iops-total=0"}, "iops-total is an amount"),
         ({"drive": "file=IMAGE,if=scsi"}, "if is one of virtio, none"),
         ({"drive": "file=IMAGE,readonly=maybe"}, "readonly is one of on, off"),
         ({"drive": "file=IMAGE,queues=0"}, "queues is a number from 1 to 64"),
@@ -135,8 +147,35 @@ def test_what_cannot_be(image: Path, how: dict[str, Any], says: str) -> None:
 @pytest.mark.parametrize(("magic", "name"), [(b"QFI\xfb", "qcow2"), (b"KDMV", "vmdk")])
 def test_other_formats_are_named(image: Path, magic: bytes, name: str) -> None:
     image.write_bytes(magic + bytes(4096))
-    with pytest.raises(UserError, match=rf"disk.img: is {name}; .*qemu-img convert -O raw"):
+    how = "say format=qcow2" if name == "qcow2" else "qemu-img convert -O raw disk.img"
+    with pytest.raises(UserError, match=rf"disk.img: is {name}, not raw: {how}"):
         rvvm.Machine(drive=image)
+    (block,) = cards(rvvm.Machine(drive=f"file={image},format=raw")).values()
+    assert type(block.disk) is Overlay, "whoever says that it is raw has it raw"
+
+
+@pytest.mark.skipif(not shutil.which("qemu-img"), reason="qemu-img is not installed")
+def test_qcow2_by_its_name_or_as_said(image: Path) -> None:
+    for name, text in (("a.qcow2", "file={}"), ("a.img", "{},format=qcow2")):
+        path = image.with_name(name)
+        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", path, "3M"], check=True)
+        (block,) = cards(rvvm.Machine(drive=text.format(path))).values()
+        assert type(block.disk) is Overlay and block.disk.size == 3 << 20
+        (block,) = cards(rvvm.Machine(drive=text.format(path) + ",readonly=on")).values()
+        assert type(block.disk) is Qcow2
+
+
+def test_a_name_alone_does_not_make_a_qcow2_image(image: Path) -> None:
+    other = image.rename(image.with_name("disk.qcow2"))
+    with pytest.raises(UserError, match="disk.qcow2: is no qcow2 image"):
+        rvvm.Machine(drive=other)
+
+
+def test_limits(image: Path) -> None:
+    text = f"file={image},limit=64K,throttling.iops-total=100,throttling.bps-total=1M"
+    (block,) = cards(rvvm.Machine(drive=text)).values()
+    assert block.disk._room == 16
+    assert (block.throttle._requests.rate, block.throttle._bytes.rate) == (100, 1 << 20)
 
 
 def passt_stand_in(folder: Path, monkeypatch: pytest.MonkeyPatch, program: str) -> Path:

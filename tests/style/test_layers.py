@@ -37,7 +37,7 @@ def test_includes_point_down() -> None:
 PYTHON_ROWS = """
     _core errors register resources symbols views
     disk elf host images memory net preprocessor savefile share stream tree
-    ninep
+    lines ninep qcow2 throttle
     program
     csr dtb dts isa
     completion devices fdt hart
@@ -46,7 +46,7 @@ PYTHON_ROWS = """
     stats until
     console snapshot
     machine
-    conformance monitor terminal
+    conformance daemon monitor terminal
     cli
 """
 

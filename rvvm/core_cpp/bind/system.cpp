@@ -179,6 +179,8 @@ void written(SystemFace& f, u64 address, u64 size) {
 
 void discard(SystemFace& f, u64 address, u64 size) {
   if (!f.system.discard(address, size)) outside(address, size);
+}
+
 void defer(SystemFace& f, py::object callable) {
   f.deferred.push_back(std::move(callable));
   f.system.put_off();

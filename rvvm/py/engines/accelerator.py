@@ -24,7 +24,7 @@ class Accelerator:
     def __init__(self, system: _core.System, board: Board) -> None:
         if len(system.harts) != 1:
             raise UserError("--accel unicorn: runs one hart; say --harts 1")
-        self._hart = system.harts[0]
+        self._system, self._hart = system, system.harts[0]
         rams = [(region, system.view(region.base, region.size, True)) for region in board.memory]
         self._engine = UnicornEngine(rams, list(_windows(board)))
         self._wanted = threading.Event()
@@ -43,6 +43,7 @@ class Accelerator:
         while not self._wanted.is_set():
             chunk = _CHUNK if budget is None else min(budget, _CHUNK)
             exit = self._engine.run(chunk)
+            self._system.run(0)  # what devices have put off
             if exit.reason == "trap":
                 self._refuse(exit)
             self._hart.instret += chunk

@@ -6,13 +6,17 @@ import errno
 import os
 import random
 import struct
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from devices.virtio.driver import INDIRECT, Bench
-from rvvm.py.devices.virtio.block import Block
+from devices.virtio.driver import INDIRECT, Bench, Placed
+from rvvm.py.devices.virtio.block import EAGER, Block
 from rvvm.py.disk import open_disk
+from rvvm.py.host import Clock
+from rvvm.py.throttle import Throttle
 
 SECTOR = 512
 OK, IOERR, UNSUPP = b"\0", b"\1", b"\2"
@@ -36,12 +40,12 @@ def image(tmp_path: Path) -> Path:
 class Host(Bench):
     """A block device over an image."""
 
-    def __init__(self, image: Path, queues: int = 1, **how: bool) -> None:
+    def __init__(self, image: Path, queues: int = 1, **how: Any) -> None:
         self.disk = open_disk(image, **how)
         super().__init__(Block(self.disk, queues=queues, serial="a serial number of 20+"))
 
 
-def host(image: Path, features: int = ALL, **how: bool) -> Host:
+def host(image: Path, features: int = ALL, **how: Any) -> Host:
     it = Host(image, **how)
     it.start(features & it.offered())
     return it
@@ -192,8 +196,6 @@ def test_a_host_that_fails(image: Path, monkeypatch: pytest.MonkeyPatch) -> None
     ],
 )
 def test_requests_that_are_none(image: Path, buffers: list[bytes | int], says: str) -> None:
-    from devices.virtio.driver import Placed
-
     it = host(image)
     it.queues[0].add(Placed(it.system, buffers))
     it.kick()
@@ -222,3 +224,128 @@ def test_random_requests(image: Path) -> None:
                 ranges = struct.pack("<QII", start, count, rng.randrange(2))
                 assert it.ask([header(ZEROES), ranges, 1]) == OK
     assert it.ask([header(IN), SECTORS * SECTOR, 1]) == model + OK
+
+
+def test_what_is_kicked_in_one_turn_is_one_batch(image: Path) -> None:
+    it = host(image)
+    later: list[Callable[[], None]] = []
+    it.function.later = later.append
+    asked = [Placed(it.system, [header(IN, sector), SECTOR, 1]) for sector in range(3)]
+    for request in asked:
+        it.queues[0].add(request)
+        it.kick()
+    assert it.queues[0].collect() == [] and len(later) == 1 and not it.interrupt
+    later.pop()()
+    assert [len(request.answer(SECTOR + 1)) for request in asked] == [SECTOR + 1] * 3
+    assert len(it.queues[0].collect()) == 3 and it.interrupt
+
+
+def test_one_at_a_time_is_served_at_once(image: Path) -> None:
+    """Now and then it is tried whether more would come."""
+    it = host(image)
+    later: list[Callable[[], None]] = []
+    it.function.later = later.append
+    at_once = []
+    for _ in range(2 * EAGER + 2):
+        it.queues[0].add(Placed(it.system, [header(IN), SECTOR, 1]))
+        it.kick()
+        at_once.append(len(it.queues[0].collect()))
+        while later:
+            later.pop()()
+            assert len(it.queues[0].collect()) == 1
+    assert at_once == [0, *[1] * EAGER] * 2
+
+
+def test_a_reset_while_a_kick_waits(image: Path) -> None:
+    it = host(image)
+    later: list[Callable[[], None]] = []
+    it.function.later = later.append
+    it.queues[0].add(Placed(it.system, [header(IN), SECTOR, 1]))
+    it.kick()
+    it.guest.store(0x70, 0)
+    later.pop()()
+    it.function.later = lambda action: action()
+    it.start(ALL)
+    assert it.ask([header(IN), SECTOR, 1])[-1:] == OK
+
+
+class Moment:
+    """A clock that goes on when it is told."""
+
+    now = 0
+
+    def __init__(self) -> None:
+        self.clock = Clock(lambda: self.now)
+
+    def pass_to(self, when: int) -> None:
+        self.now = when
+        self.clock.poll()
+
+
+@pytest.mark.parametrize(
+    ("throttle", "seconds"), [((10, None), 1.9), ((None, 5 * SECTOR), 3.9), ((10, 5 * SECTOR), 3.9)]
+)
+def test_a_throttle(image: Path, throttle: tuple[int | None, int | None], seconds: float) -> None:
+    """Twenty sectors: at ten requests a second, and at five sectors a second."""
+    it, moment = host(image), Moment()
+    block = it.function
+    assert isinstance(block, Block)
+    block.throttle, block.clock = Throttle(*throttle), moment.clock
+    it.start(ALL, size=64)
+    for sector in range(20):
+        it.queues[0].add(Placed(it.system, [header(IN, sector), SECTOR, 1]))
+    it.kick()
+    done = len(it.queues[0].collect())
+    assert done < 4, "there is a little at once"
+    while done < 20:
+        assert (when := moment.clock.next_alarm) is not None
+        moment.pass_to(when)
+        done += len(it.queues[0].collect())
+    assert seconds - 0.2 < moment.now / 1e9 < seconds + 0.2
+
+
+def test_what_waits_for_a_throttle_goes_on_in_a_machine_that_was_loaded(image: Path) -> None:
+    first, moment = host(image), Moment()
+    block = first.function
+    assert isinstance(block, Block)
+    block.throttle, block.clock = Throttle(1, None), moment.clock
+    for _ in range(3):
+        first.queues[0].add(Placed(first.system, [header(IN), SECTOR, 1]))
+    first.kick()
+    state = block.state()
+    moment.clock = block.clock = Clock(lambda: moment.now)
+    block.load_state(state)
+    done = len(first.queues[0].collect())
+    for second in range(5):
+        moment.pass_to(second * 10**9)
+        done += len(first.queues[0].collect())
+    assert done == 3
+
+
+def test_an_overlay_that_is_full(image: Path) -> None:
+    """Some clusters may change, again and again; others are an error, and nothing else is."""
+    it = Host(image, limit=3 * 4096)
+    it.start(ALL)
+    for _ in range(3):
+        for cluster in (1, 2, 3):
+            assert it.ask([header(OUT, 8 * cluster), bytes(4096), 1]) == OK
+    assert it.ask([header(OUT, 8 * 4), bytes(SECTOR), 1]) == IOERR
+    assert it.ask([header(ZEROES), struct.pack("<QII", 8 * 4, 8, 0), 1]) == IOERR
+    wanted = image.read_bytes()[8 * 4 * SECTOR :][:SECTOR]
+    assert it.ask([header(IN, 8 * 4), SECTOR, 1]) == wanted + OK
+    assert it.ask([header(OUT, 8), bytes(4096), 1]) == OK
+
+
+def test_the_end_of_the_machine_flushes(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fdatasync", synced.append)
+    it = host(image, commit=True)
+    it.function.close()
+    assert len(synced) == 1
+
+    def fails(file: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fdatasync", fails)
+    it.function.close()
+    assert it.reports == [f"{image}: Input/output error: what was written last may be lost"]

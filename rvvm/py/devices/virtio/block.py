@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from rvvm.py.devices.virtio.function import Function
@@ -11,7 +11,9 @@ from rvvm.py.devices.virtio.queue import MAX_SIZE, Queue
 from rvvm.py.devices.virtio.ram import ProtocolError
 from rvvm.py.devices.virtio.ring import Chain
 from rvvm.py.disk import SECTOR, Disk, Kept, cut
-from rvvm.py.register import Register
+from rvvm.py.host import Alarm
+from rvvm.py.register import Register, State
+from rvvm.py.throttle import Throttle
 
 # 5.2.3: features
 SEG_MAX, RO, BLK_SIZE, FLUSH, TOPOLOGY, CONFIG_WCE, MQ, DISCARD, WRITE_ZEROES = (
@@ -27,6 +29,7 @@ RANGE = struct.Struct("<QII")  # sector, sectors, flags
 UNMAP = 1  # flag of a range
 ID_BYTES = 20
 MAX_RANGES = 64
+EAGER = 15  # after one that would not have been worth the wait: then it is tried again
 MAX_RANGE = (1 << 32) // SECTOR - 1  # sectors
 
 
@@ -41,7 +44,9 @@ class Request(NamedTuple):
 class Block(Function, kind=2):
     """A disk, with as many queues as asked for.
 
-    Requests are handled in the order they come, so a flush covers every write before it.
+    Requests are handled in the order they come, so a flush covers every write before it. They are
+    not in the kick but when the hart has had its turn: many then, with one interrupt for all. A
+    driver that asks for one at a time is better served at once, before it goes to sleep.
     """
 
     capacity = Register(0x00, width=8, access="r", stored=False)
@@ -58,8 +63,13 @@ class Block(Function, kind=2):
     max_write_zeroes_seg = Register(0x34, access="r", reset=MAX_RANGES)
     write_zeroes_may_unmap = Register(0x38, width=1, access="r", reset=1)
 
-    def __init__(self, disk: Disk, queues: int = 1, serial: str = "") -> None:
+    eager = State(0)  # kicks that are to be served at once
+
+    def __init__(
+        self, disk: Disk, queues: int = 1, serial: str = "", throttle: Throttle | None = None
+    ) -> None:
         self.disk = disk
+        self.throttle = throttle
         self.serial = serial.encode()[:ID_BYTES].ljust(ID_BYTES, b"\0")
         features = SEG_MAX | BLK_SIZE | TOPOLOGY | FLUSH | CONFIG_WCE | (MQ if queues > 1 else 0)
         features |= RO if disk.read_only else DISCARD | WRITE_ZEROES
@@ -71,6 +81,9 @@ class Block(Function, kind=2):
             DISCARD_RANGES: self._discard,
             ZERO_RANGES: self._zero,
         }
+        self._kicked: set[int] = set()
+        self._alarm: Alarm | None = None
+        self._served = 0  # since the last kick that was put off
         super().__init__(queues=queues, features=features)
 
     def on_capacity_read(self) -> int:
@@ -79,10 +92,54 @@ class Block(Function, kind=2):
     def on_num_queues_read(self) -> int:
         return len(self.queues)
 
+    def kick(self, index: int) -> None:
+        if self.eager:
+            self.eager -= 1
+            super().kick(index)
+            return
+        known = bool(self._kicked)
+        self._kicked.add(index)
+        if not known:
+            self.later(self._serve_kicked)
+
+    def _serve_kicked(self) -> None:
+        kicked = sorted(self._kicked)
+        self._kicked.clear()
+        self._served = 0
+        for index in kicked:
+            super().kick(index)
+        self.eager = EAGER if self._served == 1 else 0
+
     def serve(self, queue: Queue) -> None:
+        if self.throttle is not None:
+            self._serve_slowly(queue, self.throttle)
+            return
         for chain in queue:
+            self._served += 1
             self._handle(chain)
             queue.push(chain, chain.room)
+
+    def _serve_slowly(self, queue: Queue, throttle: Throttle) -> None:
+        """What may not be served yet stays in the queue until an alarm."""
+        while not (wait := throttle.wait(self.clock.now())):
+            if (chain := queue.pop()) is None:
+                return
+            throttle.spend(max(_total(chain.readable), chain.room))
+            self._handle(chain)
+            queue.push(chain, chain.room)
+        if self._alarm is None or self._alarm.callback is None:
+            self._alarm = self.clock.call_at(self.clock.now() + wait, self._go_on)
+
+    def _go_on(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        for queue in self.queues:
+            self.serve_now(queue)
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        super().load_state(state)
+        if self.throttle is not None:
+            self._alarm = self.clock.call_at(self.clock.now(), self._go_on)
 
     def _handle(self, chain: Chain) -> None:
         header, readable = _header(chain.readable)
@@ -112,7 +169,15 @@ class Block(Function, kind=2):
         self.disk.write([data], offset)
 
     def twin(self) -> Block:
-        return Block(self.disk.twin(), len(self.queues), self.serial.rstrip(b"\0").decode())
+        serial = self.serial.rstrip(b"\0").decode()
+        throttle = self.throttle and self.throttle.again()
+        return Block(self.disk.twin(), len(self.queues), serial, throttle)
+
+    def close(self) -> None:
+        try:
+            self.disk.flush()
+        except OSError as error:
+            self.report(f"{self.disk.name}: {error.strerror}: what was written last may be lost")
 
     # The kinds of requests
 

@@ -20,6 +20,7 @@ from rvvm.py.devices.device import Device
 from rvvm.py.devices.virtio.queue import MAX_SIZE, RING_FEATURES, RING_RESET, VERSION_1, Queue
 from rvvm.py.devices.virtio.ram import ProtocolError, Ram
 from rvvm.py.errors import UserError
+from rvvm.py.host import Clock
 from rvvm.py.register import State
 
 # 2.1: device status
@@ -32,6 +33,10 @@ USED_BUFFER, CONFIG_CHANGE = 1, 2
 
 def _nobody() -> None:
     pass
+
+
+def _now(action: Callable[[], None]) -> None:
+    action()
 
 
 class Function(Device):
@@ -60,6 +65,9 @@ class Function(Device):
         self.interrupt: Callable[[], None] = _nobody
         self.report: Callable[[str], None] = lambda text: None
         self.lock: AbstractContextManager[Any] = nullcontext()
+        self.clock = Clock()
+        self.later: Callable[[Callable[[], None]], None] = _now
+        """Have something done when the hart that accesses the device has had its turn."""
         super().__init__()
 
     def attach(
@@ -77,6 +85,9 @@ class Function(Device):
         """The driver is ready: requests may be there already."""
         for queue in self.queues:
             self.serve_now(queue)
+
+    def close(self) -> None:
+        """The machine ends."""
 
     def has(self, feature: int) -> bool:
         """Whether the driver accepted a feature."""

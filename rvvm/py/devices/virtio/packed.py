@@ -86,10 +86,8 @@ class PackedRing:
                 raise ProtocolError("descriptors that go round in a circle")
 
     def _add_table(self, chain: Chain, address: int, size: int) -> Chain:
-        table, count = indirect_table(self._ram, address, size)
-        for index in range(count):
-            address, size, _, flags = PACKED_DESCRIPTOR(table, DESCRIPTOR_SIZE * index)
-            chain.add(self._ram, address, size, flags)
+        table, _ = indirect_table(self._ram, address, size)
+        chain.add_table(self._ram, table)
         return chain
 
     def mark(self) -> list[int]:

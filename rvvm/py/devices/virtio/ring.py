@@ -47,6 +47,21 @@ class Chain:
         else:
             self.readable.append(view)
 
+    def add_table(self, ram: Ram, table: memoryview) -> None:
+        """The buffers of an indirect table, one after the other: ``add`` for many."""
+        self.length += len(table) // DESCRIPTOR_SIZE
+        if self.length > MAX_CHAIN:
+            raise ProtocolError(f"a request of more than {MAX_CHAIN} descriptors")
+        view = ram.view
+        for address, size, _, flags in PACKED_TABLE(table):
+            if flags & WRITE:
+                self.writable.append(view(address, size))
+                self.spans.append((address, size))
+            elif self.writable:
+                raise ProtocolError("a buffer to be read comes after one to be written")
+            else:
+                self.readable.append(view(address, size))
+
     @property
     def room(self) -> int:
         """How many bytes the device may write."""
@@ -124,3 +139,4 @@ SPLIT_DESCRIPTOR: Unpack = struct.Struct("<QIHH").unpack_from
 """Address, size, flags, next (2.7.5)."""
 PACKED_DESCRIPTOR: Unpack = struct.Struct("<QIHH").unpack_from
 """Address, size, id, flags (2.8.13)."""
+PACKED_TABLE = struct.Struct("<QIHH").iter_unpack
