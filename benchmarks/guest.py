@@ -89,9 +89,8 @@ class Guest(AbstractContextManager["Guest"]):
 
     @property
     def cpu_seconds(self) -> float:
-        """What its threads have had of the host's processors (proc(5), schedstat)."""
-        tasks = Path(f"/proc/{self._process.pid}/task").glob("*/schedstat")
-        return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
+        """What its threads, and programs it has started, have had of the host's processors."""
+        return _cpu_seconds(self._process.pid)
 
     def expect(self, pattern: re.Pattern[bytes]) -> re.Match[bytes]:
         """Read until ``pattern`` appears, and forget what was read up to there."""
@@ -129,14 +128,24 @@ class Guest(AbstractContextManager["Guest"]):
         self._process.wait()
 
 
-def boot(command: Sequence[str]) -> tuple[float, float]:
+def _cpu_seconds(process: int) -> float:
+    """Of a process and its children (proc(5): schedstat, children)."""
+    tasks = list(Path(f"/proc/{process}/task").iterdir())
+    own = sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+    children = (child for task in tasks for child in (task / "children").read_text().split())
+    return own + sum(_cpu_seconds(int(child)) for child in children)
+
+
+def boot(command: Sequence[str], prompt: re.Pattern[bytes] = PROMPT) -> tuple[float, float]:
     """Seconds to the first console byte and to the shell's prompt."""
     with Guest(command) as guest:
-        guest.expect(PROMPT)
+        guest.expect(prompt)
         assert guest.first_byte is not None
         return guest.first_byte, guest.seconds
 
 
-def booter(command: Sequence[str]) -> Callable[[], tuple[float, float]]:
+def booter(
+    command: Sequence[str], prompt: re.Pattern[bytes] = PROMPT
+) -> Callable[[], tuple[float, float]]:
     """A contestant whose run is one boot."""
-    return lambda: boot(command)
+    return lambda: boot(command, prompt)

@@ -48,13 +48,13 @@ Run = Callable[[], tuple[float, str]]
 """Runs a kernel once: its seconds and its checksum."""
 
 
-def compile_for(target: str) -> Path:
-    """The program for a target of zig's, which brings a C library of its own (musl)."""
-    program = cache.folder("benchmarks") / f"kernels-{target}"
-    words = ["-target", target, *FLAGS, "-o", str(program), *map(str, sorted(SOURCES.glob("*.c")))]
+def compile_for(target: str, sources: Path = SOURCES) -> Path:
+    """A folder's program for a target of zig's, which brings a C library of its own (musl)."""
+    program = cache.folder("benchmarks") / f"{sources.name}-{target}"
+    words = ["-target", target, *FLAGS, "-o", str(program), *map(str, sorted(sources.glob("*.c")))]
     done = subprocess.run([sys.executable, "-m", "ziglang", "cc", *words], stderr=subprocess.PIPE)
     if done.returncode:
-        raise UserError(f"the kernels do not compile: {done.stderr.decode()[-500:]}")
+        raise UserError(f"{sources.name} does not compile: {done.stderr.decode()[-500:]}")
     return program
 
 

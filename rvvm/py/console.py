@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rvvm.py.engines.engine import ExitLike
+from rvvm.py.host import KEPT
 from rvvm.py.until import Condition, seconds
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class Console:
     def put(self, data: int, /) -> None:
         """A byte from the guest."""
         self._output.append(data)
+        if len(self._output) > 2 * KEPT:
+            self._forget(KEPT)
         piece = bytes((data,))
         for listener in tuple(self.listeners):
             listener(piece)
@@ -53,6 +56,11 @@ class Console:
         """Bytes that the guest threw away unread: they come first again."""
         with self._lock:
             self._input[:0] = data
+
+    def _forget(self, count: int) -> None:
+        """What was printed first."""
+        del self._output[:count]
+        self._cursor = max(self._cursor - count, 0)
 
     # Moments
 
@@ -83,7 +91,7 @@ class Console:
 
     @property
     def text(self) -> str:
-        """Everything the guest has printed, as UTF-8."""
+        """What the guest has printed, as UTF-8: all of it, or the last ``KEPT`` bytes and more."""
         return self._output.decode(errors="replace")
 
     def expect(self, pattern: str | re.Pattern[str], timeout: float = 60) -> str:

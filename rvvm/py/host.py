@@ -34,6 +34,10 @@ class Serial(Protocol):
         """Bytes that were taken, and thrown away unread by the guest: they come first again."""
 
 
+KEPT = 8 << 20
+"""Bytes of output that are kept at least. A guest that prints for ever does not fill the host."""
+
+
 class SerialPort:
     """A serial line with nobody in particular at the other end.
 
@@ -52,6 +56,8 @@ class SerialPort:
     def put(self, data: int, /) -> None:
         """A byte from the guest."""
         self.output.append(data)
+        if len(self.output) > 2 * KEPT:
+            del self.output[:KEPT]
 
     def take(self, room: int, /) -> bytes:
         """At most ``room`` bytes for the guest, in order."""

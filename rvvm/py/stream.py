@@ -13,6 +13,8 @@ from typing import Protocol
 
 from rvvm.py.errors import UserError
 
+KEPT = 8 << 20
+"""Bytes of a guest's output that are kept at least, for who looks at them later."""
 _AHEAD = 1 << 16
 """Bytes that are read before the guest has taken those that came."""
 
@@ -45,6 +47,8 @@ class MemoryStream:
 
     def write(self, data: bytes) -> None:
         self.output += data
+        if len(self.output) > 2 * KEPT:
+            del self.output[:KEPT]
 
     def take(self, room: int) -> bytes:
         with self._lock:

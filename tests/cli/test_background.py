@@ -231,3 +231,31 @@ thread.join()
     )
     assert done.stdout.decode().split("\n")[:2] == ["told", "halt 0x0 on hart 0 Hello, world"]
     assert done.returncode == 0, done.stderr
+
+
+def test_memory_is_its_ram_and_what_engines_keep(tmp_path: Path) -> None:
+    """A guest that writes all of its RAM takes that, and less than 256 MB besides; one that does
+    not takes hardly any of it."""
+    whole = (
+        """
+        li t0, 0x80100000
+        li t1, 0x88000000
+        li t2, 4096
+    again:
+        sd t0, 0(t0)
+        add t0, t0, t2
+        bltu t0, t1, again
+    """
+        + elves.GREETING
+    )
+    for source, ram in ((whole, 127 << 20), (elves.GREETING, 0)):
+        program = elves.write(tmp_path / "program.elf", source)
+        code = (
+            f"import rvvm; m = rvvm.Machine(kernel={str(program)!r}, bios='none', memory='128M');"
+            " m.run(timeout=60); print(m.console.text);"
+            " print(open('/proc/self/statm').read().split()[1])"
+        )
+        done = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True)
+        resident = int(done.stdout.split()[-1]) * os.sysconf("SC_PAGE_SIZE")
+        assert ram <= resident < ram + (256 << 20), done.stderr
+        assert b"Hello, world" in done.stdout

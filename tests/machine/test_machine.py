@@ -149,6 +149,21 @@ def test_console_both_ways(tmp_path: Path) -> None:
         m.console.expect("more", timeout=1)
 
 
+def test_a_guest_that_prints_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What came first is forgotten; who expects goes on where he was."""
+    from rvvm.py import console
+
+    monkeypatch.setattr(console, "KEPT", 100)
+    printed = machine(tmp_path, elves.GREETING).console
+    for number in range(1000):
+        for byte in f"{number} ".encode():
+            printed.put(byte)
+        if number == 990:
+            assert printed.expect("990").endswith("990")
+        assert len(printed.text) <= 200
+    assert printed.expect("999") == " 991 992 993 994 995 996 997 998 999"
+
+
 def test_more_input_than_any_fifo(tmp_path: Path) -> None:
     m = machine(tmp_path, elves.ECHO)
     lines = "".join(f"line {number}\n" for number in range(500))
