@@ -14,7 +14,6 @@ import rvvm
 from benchmarks import guest, peer, qemu
 from benchmarks.side_by_side import Report, Spread, alternate, speeds
 
-
 LOGIN = re.compile(rb"login: $")
 
 
@@ -35,7 +34,7 @@ def retired(software: guest.Software) -> int:
 
 
 def from_disk(image: str, root: str, runs: int, json_file: str | None) -> None:
-    """Both machines from one image, with the kernel and the initramfs that rvvm boots disks with."""
+    """Both machines from one image, with the kernel and initramfs that rvvm boots disks with."""
     software = guest.Software.debian()
     append = f"root={root} rw console=ttyS0 quiet"
     disk = ["-drive", f"file={image},format=raw,if=none,id=d,snapshot=on"]

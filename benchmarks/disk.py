@@ -43,7 +43,7 @@ class Job:
 
     def __str__(self) -> str:
         order = "random" if self.way.startswith("rand") else "sequential"
-        return f"{order} {self.direction}, {self.block}iB, depth {self.depth}"
+        return f"{order} {self.direction}, {self.block[:-1]} {self.block[-1]}iB, depth {self.depth}"
 
     @property
     def direction(self) -> str:

@@ -120,7 +120,7 @@ def commands(ports: dict[str, int]) -> dict[str, list[str]]:
     software = guest.Software.debian(load.initramfs())
     append = f"{guest.APPEND} rvvm.modules=virtio_net"
     net = {name: f"user,hostfwd=tcp::{port}-:{GUEST_PORT}" for name, port in ports.items()}
-    qemu_net = ["-netdev", f"{net['QEMU']},id=n", "-device", "virtio-net-pci,netdev=n"]
+    qemu_net = ["-netdev", f"{net['QEMU']},id=n", "-device", "virtio-net-pci,netdev=n,romfile="]
     return {
         "rvvm": guest.rvvm_command(software, ["--netdev", net["rvvm"], "--append", append]),
         "QEMU": guest.qemu_command(software, [*qemu_net, "-append", append]),

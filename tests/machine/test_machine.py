@@ -149,6 +149,23 @@ def test_console_both_ways(tmp_path: Path) -> None:
         m.console.expect("more", timeout=1)
 
 
+def test_the_console_may_lead_elsewhere_too(tmp_path: Path) -> None:
+    m = machine(tmp_path, elves.GREETING, serial=f"file:{tmp_path}/log", limit_cpu="60%")
+    m.run(timeout=20)
+    assert (tmp_path / "log").read_text() == m.console.text == "Hello, world\n"
+
+
+def test_a_share_of_a_processor_and_a_pause(tmp_path: Path) -> None:
+    """Who waits for his turn can be paused at once."""
+    m = machine(tmp_path, elves.SPIN, limit_cpu=0.01)
+    m.run(until=rvvm.seconds(0.2))
+    timer = threading.Timer(0.2, m.pause)
+    timer.start()
+    begun = time.monotonic()
+    assert m.run().reason == "pause"
+    assert time.monotonic() - begun < 5
+
+
 def test_a_guest_that_prints_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What came first is forgotten; who expects goes on where he was."""
     from rvvm.py import console
