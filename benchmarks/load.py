@@ -14,7 +14,7 @@ from rvvm.py.images import cache, cpio
 SOURCES = Path(__file__).with_name("load")
 IN_GUEST, ARCHIVE = "bench/load", "bench/files.tar"
 FILES = 500  # in the archive
-LINE = rb"load (\w+) (\d+)\s"
+LINE = rb"load (\w+) (\d+)\s+"
 DONE = re.compile(LINE)
 
 
