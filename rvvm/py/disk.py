@@ -225,7 +225,7 @@ class Overlay:
         self._measure()
 
     def read(self, views: Sequence[memoryview], offset: int) -> None:
-        end = offset + sum(len(view) for view in views)
+        end = offset + sum(map(len, views))
         for number, start, stop in self._runs(offset, end):
             whole = stop - start == end - offset
             part = views if whole else cut(views, start - offset, stop - offset)
@@ -238,8 +238,7 @@ class Overlay:
             self.base.read(views, offset)
 
     def write(self, views: Sequence[memoryview], offset: int) -> None:
-        end = offset + sum(len(view) for view in views)
-        self._take(offset, end)
+        self._take(offset, offset + sum(map(len, views)))
         write_all(self.file, views, offset)
 
     def flush(self) -> None:
@@ -362,7 +361,7 @@ def cut(views: Sequence[memoryview], start: int, stop: int) -> list[memoryview]:
 
 def read_all(file: int, views: Sequence[memoryview], offset: int) -> None:
     """preadv until all is there; behind the end of the file are zeroes."""
-    wanted = sum(len(view) for view in views)
+    wanted = sum(map(len, views))
     done = os.preadv(file, views, offset)
     while done < wanted:
         rest = cut(views, done, wanted)
@@ -376,7 +375,7 @@ def read_all(file: int, views: Sequence[memoryview], offset: int) -> None:
 
 def write_all(file: int, views: Sequence[memoryview], offset: int) -> None:
     """pwritev until all is written."""
-    wanted = sum(len(view) for view in views)
+    wanted = sum(map(len, views))
     done = os.pwritev(file, views, offset)
     while done < wanted:
         done += os.pwritev(file, cut(views, done, wanted), offset + done)

@@ -114,10 +114,12 @@ class Block(Function, kind=2):
         if self.throttle is not None:
             self._serve_slowly(queue, self.throttle)
             return
-        for chain in queue:
-            self._served += 1
-            self._handle(chain)
-            queue.push(chain, chain.room)
+        pop, push, handle, served = queue.pop, queue.push, self._handle, 0
+        while (chain := pop()) is not None:
+            handle(chain)
+            push(chain, chain.room)
+            served += 1
+        self._served += served
 
     def _serve_slowly(self, queue: Queue, throttle: Throttle) -> None:
         """What may not be served yet stays in the queue until an alarm."""
@@ -143,7 +145,7 @@ class Block(Function, kind=2):
 
     def _handle(self, chain: Chain) -> None:
         header, readable = _header(chain.readable)
-        kind, _, sector = HEADER.unpack(header)
+        kind, _, sector = HEADER.unpack_from(header)
         status, writable = _status(chain.writable)
         try:
             handler = self._kinds.get(kind)
@@ -238,13 +240,13 @@ class Block(Function, kind=2):
 
 
 def _total(views: list[memoryview]) -> int:
-    return sum([len(view) for view in views])
+    return sum(map(len, views))
 
 
-def _header(views: list[memoryview]) -> tuple[bytes, list[memoryview]]:
+def _header(views: list[memoryview]) -> tuple[bytes | memoryview, list[memoryview]]:
     """The header, and the rest. Drivers give it a buffer of its own, but need not (2.7.4.1)."""
     if views and len(views[0]) == HEADER.size:
-        return bytes(views[0]), views[1:]
+        return views[0], views[1:]
     total = _total(views)
     if total < HEADER.size:
         raise ProtocolError(f"a request with a header of {total} bytes")

@@ -65,14 +65,15 @@ class Chain:
     @property
     def room(self) -> int:
         """How many bytes the device may write."""
-        return sum(size for _, size in self.spans)
+        return sum([size for _, size in self.spans])
 
     def tell(self, ram: Ram, written: int) -> None:
         """The core learns of the bytes that were written."""
+        tell = ram.written
         for address, size in self.spans:
             if written <= 0:
                 return
-            ram.written(address, min(size, written))
+            tell(address, size if size < written else written)
             written -= size
 
 
