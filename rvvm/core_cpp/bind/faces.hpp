@@ -39,9 +39,14 @@ struct SystemFace {
     return call(callables[callable], otherwise, args...);
   }
 
+  // What an error leaves is for the next run.
   void do_deferred() {
     pybind11::gil_scoped_acquire gil;
-    for (const pybind11::object& callable : std::exchange(deferred, {})) call<int>(callable, 0);
+    std::vector<pybind11::object> now = std::exchange(deferred, {});
+    auto next = now.begin();
+    while (next != now.end() && !error) call<int>(*next++, 0);
+    deferred.insert(deferred.begin(), next, now.end());
+    if (!deferred.empty()) system.put_off();
   }
   static pybind11::error_already_set type_error();
   Exit finish(Exit exit);  // raises what a callable has raised, or what a check has found
