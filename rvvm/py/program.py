@@ -9,6 +9,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from rvvm.py.errors import UserError
 
@@ -29,13 +30,12 @@ class MappedFile(mmap.mmap):
     state: tuple[int, ...]
 
     @classmethod
-    def open(cls, path: Path, name: str) -> MappedFile | None:
+    def of(cls, file: IO[bytes], path: Path, name: str) -> MappedFile | None:
         """None for what cannot be mapped, or is not worth it."""
-        with path.open("rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode) or status.st_size < _MAPPED_FROM:
-                return None
-            mapped = cls(file.fileno(), status.st_size, access=mmap.ACCESS_READ)
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode) or status.st_size < _MAPPED_FROM:
+            return None
+        mapped = cls(file.fileno(), status.st_size, access=mmap.ACCESS_READ)
         mapped.name, mapped.path, mapped.state = name, path.absolute(), _state(status)
         return mapped
 
@@ -106,7 +106,8 @@ class Program:
 def read_file(path: Path | str, what: str) -> Bytes:
     """The bytes of a file the user named; UserError when it cannot be read."""
     try:
-        return MappedFile.open(Path(path), f"{what}: {path}") or Path(path).read_bytes()
+        with Path(path).open("rb") as file:  # once: who writes into a pipe sees it closed
+            return MappedFile.of(file, Path(path), f"{what}: {path}") or file.read()
     except OSError as error:
         raise UserError(f"{what}: {path}: {error.strerror}") from None
 

@@ -48,8 +48,8 @@ class Throttle:
 
     def again(self) -> Throttle:
         """Another with the same rates."""
-        rates = (bucket and bucket.rate for bucket in (self._requests, self._bytes))
-        return Throttle(*rates)
+        requests, size = self._requests, self._bytes
+        return Throttle(requests.rate if requests else None, size.rate if size else None)
 
     def wait(self, now: int) -> int:
         """Nanoseconds until the next request may go."""
