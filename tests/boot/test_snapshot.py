@@ -44,7 +44,7 @@ def moments(machine: rvvm.Machine, pick: random.Random, count: int) -> Iterator[
     for before, edge in zip([0, *edges], edges, strict=False):
         machine.run(until=rvvm.instructions(edge - before + 1), timeout=600)
         yield edge
-    machine.console.expect(PROMPT, timeout=600)
+    machine.console.expect("~ # ", timeout=600)
     machine.console.send(f"while true; do {WORK}; done\n")
     for _ in range(count):
         machine.run(until=rvvm.instructions(pick.randrange(200_000_000)), timeout=600)
