@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from rvvm.py.errors import UserError
 from rvvm.py.net.link import LENGTH, MTU, StreamLink
 
-ADDRESS, GATEWAY, RESOLVER = "10.0.2.15", "10.0.2.2", "10.0.2.3"  # as QEMU's user network has them
+ADDRESS, GATEWAY = "10.0.2.15", "10.0.2.2"  # as QEMU's user network has them
 _PATIENCE = 10  # seconds for passt to start
 
 
@@ -75,7 +75,8 @@ def _passt_command(descriptor: int) -> list[str]:
 
     if which("passt") is None:
         raise UserError("--netdev user: needs passt, which is not installed: apt install passt")
-    where = ["-a", ADDRESS, "-n", "255.255.255.0", "-g", GATEWAY, "--dns-forward", RESOLVER]
+    # No --dns-forward: answers of the resolver that DHCP names would come from another address.
+    where = ["-a", ADDRESS, "-n", "255.255.255.0", "-g", GATEWAY]
     how = ["--foreground", "--quiet", "--fd", str(descriptor), "-m", str(MTU)]
     return ["passt", *how, *where]
 
