@@ -251,7 +251,7 @@ def _run(arguments: Sequence[str]) -> int:
     command: click.Command = machine_command
     name = "rvvm"
     if arguments and arguments[0] == "images":
-        from rvvm.py.images.commands import group
+        from rvvm.py.image_commands import group
 
         command, name, arguments = group, "rvvm images", arguments[1:]
     status = command.main(args=list(arguments), prog_name=name, standalone_mode=False)

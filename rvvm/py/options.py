@@ -10,6 +10,7 @@ import re
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ from rvvm.py.cards import Drive, FilePath, device_card, net_card, share_card
 from rvvm.py.errors import UserError
 from rvvm.py.host import Card
 from rvvm.py.images.catalogue import ALIASES, IMAGES
+from rvvm.py.images.root_label import is_root
 from rvvm.py.program import read_program
 from rvvm.py.resources import resource
 
@@ -30,7 +32,8 @@ LATER_ACCELERATORS = ("kvm",)
 NONE = "none"
 DEFAULT_BIOS = "opensbi"
 DEBIAN_INITRD = "busybox"
-DEBIAN_APPEND = "console=ttyS0 earlycon=sbi"
+DEBIAN_APPEND = "console=ttyS0 earlycon=sbi cryptomgr.notests"
+DISK_APPEND = "root=/dev/vda rw console=ttyS0 quiet lsm=landlock,yama,apparmor cryptomgr.notests"
 _UNITS = {"": 1 << 20, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
@@ -72,9 +75,9 @@ class Options:
         _ = self.cpu_share
         if self.harts is not None and not isinstance(self.harts, int):
             raise UserError(f"--harts {self.harts!r}: expected a whole number")
-        if self.initrd is not None and self.kernel is None:
+        if self.initrd is not None and self._kernel is None:
             raise UserError("--initrd: there is no --kernel that could use it")
-        if self.append is not None and self.kernel is None:
+        if self.append is not None and self._kernel is None:
             raise UserError("--append: there is no --kernel that could read it")
         if self.bios == NONE and self.kernel is None:
             raise UserError("--bios none: name the --kernel to start instead")
@@ -115,12 +118,28 @@ class Options:
     def bootargs(self) -> str | None:
         """The kernel's command line."""
         if self.append is None and self._is_debian:
-            return DEBIAN_APPEND
+            return DISK_APPEND if self._has_system else DEBIAN_APPEND
         return self.append
 
     @property
     def _is_debian(self) -> bool:
-        return _image_name(self.kernel) == "debian"
+        return _image_name(self._kernel) == "debian"
+
+    @property
+    def _kernel(self) -> FilePath | None:
+        """The kernel; without one, that for the system on the first drive."""
+        if self.kernel is None and self.bios is None and self._has_system:
+            return "debian"
+        return self.kernel
+
+    @cached_property
+    def _has_system(self) -> bool:
+        """Whether the first drive is a Debian that ``rvvm images build`` has made."""
+        return any(is_root(Path(drive.file)) for drive in self._drives[:1])
+
+    @cached_property
+    def _drives(self) -> list[Drive]:
+        return [Drive.parse(drive, self.commit) for drive in self.drives]
 
     @property
     def drives(self) -> list[FilePath | Drive]:
@@ -129,15 +148,15 @@ class Options:
 
     def cards(self) -> list[Card]:
         """The virtio devices, opened."""
-        drives = [Drive.parse(drive, self.commit) for drive in self.drives]
         nets = [net_card(text, number) for number, text in enumerate(_several(self.netdev))]
         shares = [share_card(text) for text in _several(self.share)]
         others = [device_card(text, self.clock != "host") for text in _several(self.device)]
-        return [drive.card() for drive in drives] + nets + shares + others
+        return [drive.card() for drive in self._drives] + nets + shares + others
 
     def files(self) -> Images:
         """The images to start, fetched when they are named ones that are not here yet."""
-        if self.kernel is None and self.bios is None:
+        kernel = self._kernel
+        if kernel is None and self.bios is None:
             return Images(kernel=resource("firmware/hello.elf"))
         bios, initrd = self.bios, self.initrd
         if bios is None:
@@ -146,7 +165,7 @@ class Options:
             initrd = DEBIAN_INITRD
         return Images(
             bios=None if bios == NONE else find(bios, "--bios"),
-            kernel=find(self.kernel, "--kernel") if self.kernel is not None else None,
+            kernel=find(kernel, "--kernel") if kernel is not None else None,
             initrd=find(initrd, "--initrd") if initrd not in (None, NONE) else None,
         )
 
@@ -156,7 +175,7 @@ def _several(what: Any) -> list[Any]:
     return list(what) if isinstance(what, (list, tuple)) else [what]
 
 
-def parse_size(text: str) -> int:
+def parse_size(text: str, option: str = "--memory") -> int:
     """Bytes, from ``1G``, ``512M``, ``64K``; a bare number counts MiB, as QEMU's ``-m`` does.
 
     >>> parse_size("1G"), parse_size("128"), parse_size("0x10M")
@@ -164,11 +183,11 @@ def parse_size(text: str) -> int:
     """
     match = re.fullmatch(r"(0x[0-9a-f]+|\d+(?:\.\d+)?)(?:([KMGT])(?:i?B)?)?", text.strip(), re.I)
     if match is None:
-        raise UserError(f"--memory {text}: expected a size such as 512M or 2G")
+        raise UserError(f"{option} {text}: expected a size such as 512M or 2G")
     number, unit = match[1].lower(), _UNITS[(match[2] or "").upper()]
     size = int(number, 16) * unit if number.startswith("0x") else int(float(number) * unit)
     if size <= 0:
-        raise UserError(f"--memory {text}: a machine needs memory")
+        raise UserError(f"{option} {text}: must be more than nothing")
     return size
 
 

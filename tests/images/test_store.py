@@ -9,10 +9,10 @@ from click.testing import CliRunner
 
 from images import debs
 from images.test_cpio import entries
-from rvvm.py import images
+from rvvm.py import disk_builder, images
 from rvvm.py.errors import UserError
+from rvvm.py.image_commands import group
 from rvvm.py.images import apt, catalogue, initramfs, store
-from rvvm.py.images.commands import group
 
 RELEASE = "6.12.1+deb13-riscv64"
 BUSYBOX = b"\x7fELF...[\0[[\0cat\0busybox\0sh\0\0..."
@@ -145,3 +145,44 @@ def test_commands(mirror: Mirror) -> None:
     assert "opensbi" in listed and "ready" in listed and "missing" in listed
     assert runner.invoke(group, ["remove", "opensbi"]).exit_code == 0
     assert "ready" not in runner.invoke(group, []).output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--size", "big"], "--size big: expected a size"),
+        (["--size", "5M"], "--size: a Debian needs at least 1G"),
+        (["--user", "no one"], "user 'no one'"),
+        (["--ssh-key", "nosuch.pub"], "--ssh-key: nosuch.pub: No such file"),
+        (["--ssh-key", "private"], "--ssh-key: private: not a public key"),
+        (["--output", "there.img"], "there.img: is there already, and may be somebody's disk"),
+        (["--output", "no/where.img"], "no/where.img: there is no folder no"),
+        (["--user-data", "nosuch"], "--user-data: nosuch: No such file"),
+        (["opensbi"], "debian is a disk, which is made alone"),
+    ],
+)
+def test_mistakes_in_building_a_disk(
+    mirror: Mirror,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    says: str,
+) -> None:
+    """They are told before anything is fetched; nothing that is there is touched."""
+    monkeypatch.chdir(tmp_path)
+    mirror.online = False
+    (tmp_path / "private").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\n")
+    (tmp_path / "there.img").write_text("precious")
+    done = CliRunner().invoke(group, ["build", "debian", *arguments])
+    assert isinstance(done.exception, UserError) and says in str(done.exception)
+    assert (tmp_path / "there.img").read_text() == "precious"
+    assert not (tmp_path / "debian.img").exists()
+
+
+def test_disks_that_were_built_are_listed(mirror: Mirror, tmp_path: Path) -> None:
+    disk = tmp_path / "box.img"
+    disk.write_bytes(bytes(8192))
+    disk_builder._remember(disk)
+    assert "box.img" in CliRunner().invoke(group, []).output
+    disk.unlink()
+    assert "box.img" not in CliRunner().invoke(group, []).output

@@ -12,7 +12,7 @@ import pytest
 
 from rvvm.py.cli import machine_command
 from rvvm.py.devices.device import Device
-from rvvm.py.images.commands import group
+from rvvm.py.image_commands import group
 from style.tree import ROOT, files
 
 DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")

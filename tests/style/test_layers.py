@@ -46,7 +46,8 @@ PYTHON_ROWS = """
     stats until
     console snapshot
     machine
-    conformance daemon monitor terminal
+    conformance daemon disk_builder monitor terminal
+    image_commands
     cli
 """
 

@@ -27,10 +27,7 @@ STALE_AFTER = 24 * 3600
 def find(name: str) -> Package:
     """The newest version of a package; asks the mirror when the lists are missing or old."""
     with cache.lock("apt"):
-        if not _lists_are_fresh():
-            apt_tool.prepare()
-            apt_tool.run("apt-get", "update", "-q")
-            _stamp().touch()
+        update_lists()
         text = apt_tool.run("apt-cache", "show", "--no-all-versions", name)
     for record in deb822.paragraphs(text):
         return Package(
@@ -42,6 +39,14 @@ def find(name: str) -> Package:
             tuple(deb822.depends(record)),
         )
     raise UserError(f"Debian {apt_tool.SUITE} has no package {name} for {apt_tool.ARCHITECTURE}")
+
+
+def update_lists() -> None:
+    """Ask the mirror for its package lists when ours are missing or old; hold apt's lock."""
+    if not _lists_are_fresh():
+        apt_tool.prepare()
+        apt_tool.run("apt-get", "update", "-q")
+        _stamp().touch()
 
 
 def fetch(package: Package, progress: bool = True) -> Path:
@@ -105,15 +110,16 @@ def _date(partial: Path, headers: str) -> None:
 
 def _watch(process: subprocess.Popen[str], package: Package, progress: bool) -> None:
     """Show the file grow until the process ends."""
-    with _bar(progress) as bar:
-        task = bar.add_task(package.name, total=package.size)
-        while _is_running(process):
+    with bar(progress) as shown:
+        task = shown.add_task(package.name, total=package.size)
+        while is_running(process):
             if package.path.exists():
-                bar.update(task, completed=package.path.stat().st_size)
-        bar.update(task, completed=package.size)
+                shown.update(task, completed=package.path.stat().st_size)
+        shown.update(task, completed=package.size)
 
 
-def _is_running(process: subprocess.Popen[str]) -> bool:
+def is_running(process: subprocess.Popen[str]) -> bool:
+    """Whether it still runs, a tenth of a second from now."""
     try:
         process.wait(0.1)
     except subprocess.TimeoutExpired:
@@ -121,7 +127,8 @@ def _is_running(process: subprocess.Popen[str]) -> bool:
     return False
 
 
-def _bar(shown: bool) -> Progress:
+def bar(shown: bool) -> Progress:
+    """A progress bar of bytes; nothing where no terminal is."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     console = Console(stderr=True)
     hidden = not (shown and console.is_terminal)

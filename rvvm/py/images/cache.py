@@ -43,11 +43,11 @@ def lock(name: str) -> Iterator[None]:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, mode: int = 0o644) -> Iterator[Path]:
     """A temporary path that takes the place of `path` at the end, or vanishes on an exception.
 
-    A reader sees the old file or the new one, never a part; a machine that has the old one
-    mapped keeps it.
+    A reader sees the old file or the new one, never a part, also after a power cut; a machine that
+    has the old one mapped keeps it.
     """
     import tempfile
 
@@ -57,7 +57,9 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(0o644)
+        temporary.chmod(mode)
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -53,17 +53,31 @@ def _member(pattern: str) -> Callable[[Packages, bool], bytes]:
 def _initramfs(packages: Packages, progress: bool) -> bytes:
     from rvvm.py.images import apt, initramfs, unpack
 
-    kernel = packages[KERNEL_PACKAGE]
     busybox = unpack.file(apt.fetch(packages["busybox-static"], progress), "usr/bin/busybox")
+    release, modules = _packaged_modules(packages, progress)
+    return initramfs.build(busybox, release, modules, guest_programs())
+
+
+def _disk_modules(packages: Packages, progress: bool) -> bytes:
+    from rvvm.py.images import disk_modules
+
+    release, modules = _packaged_modules(packages, progress)
+    return disk_modules.build(release, modules)
+
+
+def _packaged_modules(packages: Packages, progress: bool) -> tuple[str, dict[str, bytes]]:
+    """The kernel's release, and path below ``/lib/modules/<release>`` -> bytes of its modules and
+    the lists of them."""
+    from rvvm.py.images import apt, unpack
+
+    kernel = packages[KERNEL_PACKAGE]
     release = kernel.name.removeprefix("linux-image-")
     base = f"usr/lib/modules/{release}/"
-    modules = {
-        path.removeprefix(base): data
-        for path, data in unpack.files(
-            apt.fetch(kernel, progress), lambda path: fnmatch(path, f"{base}kernel/*.ko*")
-        )
-    }
-    return initramfs.build(busybox, release, modules, guest_programs())
+    found = unpack.files(
+        apt.fetch(kernel, progress),
+        lambda path: fnmatch(path, f"{base}kernel/*.ko*") or fnmatch(path, f"{base}modules.*"),
+    )
+    return release, {path.removeprefix(base): data for path, data in found}
 
 
 def guest_programs() -> dict[str, bytes]:
@@ -74,9 +88,12 @@ def guest_programs() -> dict[str, bytes]:
 
 def _own_parts() -> dict[str, bytes]:
     """Everything of ours that shapes the initramfs: programs and this folder's sources."""
-    here = Path(__file__).parent
     names = ("cpio.py", "init.sh", "initramfs.py", "modules.py", "symbols.py")
-    return {name: (here / name).read_bytes() for name in names} | guest_programs()
+    return _sources(*names) | guest_programs()
+
+
+def _sources(*names: str) -> dict[str, bytes]:
+    return {name: (Path(__file__).parent / name).read_bytes() for name in names}
 
 
 IMAGES = (
@@ -115,6 +132,14 @@ IMAGES = (
         ("busybox-static", KERNEL_PACKAGE),
         _initramfs,
         _own_parts,
+    ),
+    Image(
+        "modules",
+        "the kernel's modules, for disks",
+        "modules.tar",
+        (KERNEL_PACKAGE,),
+        _disk_modules,
+        lambda: _sources("disk_modules.py", "modules.py", "symbols.py"),
     ),
 )
 

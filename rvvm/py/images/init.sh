@@ -1,5 +1,6 @@
 #!/bin/sh
-# The first process of rvvm's initramfs: a shell on the console; the machine ends with it.
+# The first process of rvvm's initramfs: goes on with the system on a disk when the kernel's command
+# line names one (root=); else a shell on the console, and the machine ends with it.
 # A fork costs the guest 100,000 instructions and more, so what can be a builtin is one.
 export PATH=/bin HOME=/root PS1='\w \$ ' ENV=/etc/profile
 mount -a # /etc/fstab: /dev /proc /sys in one process
@@ -8,17 +9,52 @@ read -r release < /proc/sys/kernel/osrelease
 read -r harts < /sys/devices/system/cpu/online
 read -r words < /proc/cmdline
 
-# rvvm.modules=kvm,9p on the kernel's command line
+load() {
+    IFS=,
+    set -- $1
+    unset IFS
+    modprobe -a "$@"
+}
+
+root= init=/sbin/init kind=ext4 options= access=ro
 for word in $words; do
     case $word in
-        rvvm.modules=*)
-            IFS=,
-            set -- ${word#*=}
-            unset IFS
-            modprobe -a "$@"
-            ;;
+        rvvm.modules=*) load "${word#*=}" ;;
+        root=*) root=${word#*=} ;;
+        rootfstype=*) kind=${word#*=} ;;
+        rootflags=*) options=,${word#*=} ;;
+        init=*) init=${word#*=} ;;
+        rw | ro) access=$word ;;
     esac
 done
+
+# The disk, by its path, or LABEL= or UUID=; it may be slow to come, or on the other bus.
+find_root() {
+    for try in $(seq 50); do
+        [ "$try" != 3 ] || modprobe virtio_mmio
+        case $root in
+            *=*) device=$(findfs "$root" 2> /dev/null) && return ;;
+            *) device=$root && [ -b "$root" ] && return ;;
+        esac
+        sleep 0.1
+    done
+    return 1
+}
+
+switch() {
+    modprobe -a virtio_blk virtio_net "$kind"
+    find_root || { echo "There is no disk $root."; return; }
+    mount -t "$kind" -o "$access$options" "$device" /mnt || return
+    # A disk that was made for another kernel: what is here will do for networks and folders.
+    modules=lib/modules/$release
+    [ $access = ro ] || [ -d "/mnt/$modules" ] || cp -a "/$modules" /mnt/lib/modules/
+    [ -x "/mnt/$init" ] || [ -L "/mnt/$init" ] || { echo "$root has no $init."; return; }
+    for name in dev proc sys; do
+        mount -o move /$name /mnt/$name
+    done
+    exec switch_root /mnt "$init"
+}
+[ "$root" ] && switch
 
 printf '\nLinux %s, harts %s. modprobe knows /lib/modules; exit or poweroff ends the machine.\n\n' \
     "$release" "$harts"

@@ -97,6 +97,16 @@ def host_mirror() -> str:
     return os.environ.get("RVVM_DEBIAN_MIRROR") or mirror(_host_sources())
 
 
+def host_security_mirror() -> str | None:
+    """Where this host has Debian's security updates from, when its sources say so."""
+    for source in _host_sources():
+        if any(suite.endswith("-security") for suite in source.suites) and (
+            "main" in source.components and not source.uri.startswith("cdrom:")
+        ):
+            return source.uri
+    return None
+
+
 def keyring() -> str:
     """Debian's keyring on this host."""
     for path in KEYRINGS:
