@@ -22,8 +22,8 @@ class Link:
     def start(self, receiver: object) -> None:
         self.receiver = receiver
 
-    def send(self, views: Sequence[memoryview]) -> bool:
-        self.sent += sum(len(view) for view in views)
+    def send(self, frames: Sequence[Sequence[memoryview]]) -> bool:
+        self.sent += sum(len(view) for views in frames for view in views)
         return True
 
     def close(self) -> None:
@@ -57,7 +57,7 @@ def test_what_is_sent_waits() -> None:
     slow.start(receiver)
     begun, frames = time.monotonic(), 0
     while frames < 60:
-        if slow.send(FRAME):
+        if slow.send([FRAME]):
             frames += 1
         else:
             assert receiver.told.wait(5)
