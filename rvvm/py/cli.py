@@ -21,7 +21,6 @@ from rvvm.py.conformance import (
     check_writable,
 )
 from rvvm.py.errors import EXIT_STATUS, UserError
-from rvvm.py.lines import STDIO
 from rvvm.py.machine import Machine
 from rvvm.py.monitor import Monitor, Next
 from rvvm.py.terminal import HELP, READER_GONE, Terminal
@@ -184,7 +183,7 @@ def _background(options: dict[str, Any], monitor: bool) -> Callable[[], None]:
     if monitor:
         raise UserError("--daemonize: there is no terminal for --monitor")
     options["serial"] = options["serial"] or "null"
-    if options["serial"] == STDIO:
+    if options["serial"] == known.STDIO:
         raise UserError("--daemonize: there is no terminal for --serial stdio")
     return daemon.daemonize()
 
@@ -196,7 +195,7 @@ class Session:
         self._machine = machine
         self._limit = limit
         self._command = ""
-        joined = machine.options.serial in (None, STDIO)
+        joined = machine.options.on_terminal
         self._terminal = Terminal(machine.console, self._on_command, joined)
 
     def run(self, monitor: bool = False) -> int:

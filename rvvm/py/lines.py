@@ -15,7 +15,6 @@ from typing import Protocol
 from rvvm.py.errors import UserError
 from rvvm.py.stream import MemoryStream, PeerStream, SocketStream, Stream, listen
 
-STDIO = "stdio"
 _AHEAD = 1 << 16
 _GATHER = 0.01
 
@@ -33,15 +32,13 @@ class Console(Protocol):
         """Type."""
 
 
-def connect(console: Console, text: str) -> Stream | None:
+def connect(console: Console, text: str) -> Stream:
     """Join a console to what ``text`` names: ``null``, ``file:PATH``, ``unix:PATH[,server]``,
-    ``tcp:HOST:PORT[,server]`` or ``pty``. The terminal, ``stdio``, is not joined here."""
+    ``tcp:HOST:PORT[,server]`` or ``pty``."""
     kind, _, rest = text.partition(":")
     if kind not in _KINDS or bool(rest) == (kind in _ALONE):
         known = "stdio, null, pty, file:PATH, unix:PATH[,server], tcp:HOST:PORT[,server]"
         raise UserError(f"--serial {text}: expected one of {known}")
-    if kind == STDIO:
-        return None
     where, *words = rest.split(",")
     stream = _KINDS[kind](where, _serves(text, words))
 
@@ -144,11 +141,10 @@ def _joined(client: socket.socket | _Pty) -> PeerStream:
 
 
 _KINDS: Mapping[str, Callable[[str, bool], Stream]] = {
-    STDIO: lambda where, serves: NullStream(),
     "null": lambda where, serves: NullStream(),
     "file": lambda where, serves: FileStream(where),
     "unix": _unix,
     "tcp": _tcp,
     "pty": _pty,
 }
-_ALONE = (STDIO, "null", "pty")
+_ALONE = ("null", "pty")

@@ -18,7 +18,6 @@ from rvvm.py.engines.engine import ExitLike
 from rvvm.py.errors import UserError
 from rvvm.py.hart import Hart
 from rvvm.py.host import Card, Clock, Host
-from rvvm.py.lines import STDIO, connect
 from rvvm.py.memory import Memory
 from rvvm.py.options import Options
 from rvvm.py.stats import Stats
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from rvvm.py.engines.accelerator import Accelerator
     from rvvm.py.engines.limited import Limited
     from rvvm.py.snapshot import Snapshot
+    from rvvm.py.stream import Stream
 
 _SEED_BYTES = 64
 _FIXED_SEED = bytes(range(_SEED_BYTES))
@@ -88,7 +88,7 @@ class Machine:
         self.tree = tree
         self.system = self._make_system()
         self.console = Console(self)
-        self.line = connect(self.console, self.options.serial or STDIO)
+        self.line = self._connect_console()
         self.board = self._make_board(cards())
         self.memory = Memory(self.system)
         self.symbols = Symbols()
@@ -149,6 +149,13 @@ class Machine:
         except ValueError as error:
             asked = str(error).startswith("accel")
             raise (UserError(f"--{error}") if asked else self.tree.error(str(error))) from None
+
+    def _connect_console(self) -> Stream | None:
+        if self.options.serial is None or self.options.on_terminal:
+            return None
+        from rvvm.py.lines import connect
+
+        return connect(self.console, self.options.serial)
 
     def _make_board(self, cards: Sequence[Card]) -> Board:
         host = Host(self.console, self._clock(), self.halt, self._reboot, cards)

@@ -108,7 +108,7 @@ class Monitor:
         self._say(Table("", ("", ""), rows).text())
 
     def do_info(self, what: str = "registers", name: str = "") -> None:
-        """info registers|fp|csr [NAME]|trap|harts|symbols [PART]: show state"""
+        """info registers|fp|csr [NAME]|trap|harts|symbols [PART]|stats|hot: show state"""
         shows: dict[str, Callable[[], object]] = {
             "registers": lambda: self.hart.x,
             "fp": lambda: self.hart.f,
@@ -116,6 +116,8 @@ class Monitor:
             "trap": lambda: self.hart.last_trap,
             "harts": self._harts,
             "symbols": lambda: self._symbols(name),
+            "stats": self.machine.stats,
+            "hot": self._hot,
         }
         matches = [show for known, show in shows.items() if known.startswith(what)]
         if not matches:
@@ -131,6 +133,13 @@ class Monitor:
             for hart in self.machine.harts
         ]
         return Table("", ("hart", "mode", "pc", "instructions", ""), rows, {self._hart})
+
+    def _hot(self) -> Table:
+        rows = [
+            (f"{hot.share:.1%}", hexadecimal(hot.address), hot.symbol)
+            for hot in self.machine.stats().hottest()
+        ]
+        return Table("", ("share", "address", "symbol"), rows)
 
     def _symbols(self, part: str) -> Table:
         symbols = self.machine.symbols

@@ -30,6 +30,7 @@ ACCELERATORS = ("auto", "interp", "jit", "unicorn")
 LATER_ACCELERATORS = ("kvm",)
 
 NONE = "none"
+STDIO = "stdio"
 DEFAULT_BIOS = "opensbi"
 DEBIAN_INITRD = "busybox"
 DEBIAN_APPEND = "console=ttyS0 earlycon=sbi cryptomgr.notests"
@@ -103,6 +104,11 @@ class Options:
         if not 0 < share <= 1:
             raise UserError(f"--limit-cpu {self.limit_cpu}: expected a share such as 50%")
         return share
+
+    @property
+    def on_terminal(self) -> bool:
+        """Whether the console is at the terminal, and nowhere else."""
+        return self.serial in (None, STDIO)
 
     @property
     def board(self) -> Path:

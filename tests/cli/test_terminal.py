@@ -152,6 +152,8 @@ def test_monitor(spin: Guest) -> None:
         ("x/2w start", r"80000000: +00150513 "),
         ("disassemble 1 start", r"addi a0, a0, 1"),
         ("info harts", r"> 0 "),
+        ("info stats", r"instructions +[1-9]"),
+        ("info hot", r"share +address +symbol"),
         ("nonsense", r"no such command"),
         ("help", r"translate ADDRESS"),
     ]:
