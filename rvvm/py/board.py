@@ -280,7 +280,7 @@ class Board:
         return sorted(self.devices, key=lambda path: "interrupt-controller" in self.tree[path])
 
     def close(self) -> None:
-        """The machine ends here: what it has written is on the host's disks."""
+        """The machine ends: what it has written is on the host's disks, and files are free."""
         with self.lock:
             for card in self.host.cards:
                 card.function.close()

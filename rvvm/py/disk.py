@@ -139,6 +139,7 @@ class RawFile:
 
     def close(self) -> None:
         self._closing()
+        self.file = -1  # the number may be another file's soon
 
     def keep(self) -> None:
         if not self.read_only:
@@ -258,6 +259,7 @@ class Overlay:
     def close(self) -> None:
         self.base.close()
         self._files.clear()
+        self.file = -1
 
     # Moments
 

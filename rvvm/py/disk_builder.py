@@ -67,17 +67,17 @@ def _make(disk: Path, archive: Path, debs: Sequence[Deb], bar: Progress) -> None
     base = images.path("busybox").read_bytes()
     with _temporary() as initrd:
         initrd.write_bytes(disk_archive.initramfs(base, debs))
-        machine = Machine(
+        follow = _Follower(bar, len(debs))
+        with Machine(
             kernel=images.path("debian"),
             initrd=initrd,
             append=f"console=ttyS0 quiet cryptomgr.notests rdinit=/{disk_archive.INIT}",
             memory=MEMORY,
             drive=[Drive(disk, commit=True), Drive(archive, read_only=True)],
-        )
-        follow = _Follower(bar, len(debs))
-        machine.console.listeners.append(follow)
-        with contextlib.suppress(TimeoutError):
-            machine.run(timeout=_PATIENCE)
+        ) as machine:
+            machine.console.listeners.append(follow)
+            with contextlib.suppress(TimeoutError):
+                machine.run(timeout=_PATIENCE)
     if not follow.built:
         log = cache.folder("builds") / "failed.log"
         log.write_text(machine.console.text)

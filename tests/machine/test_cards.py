@@ -302,3 +302,13 @@ def test_a_console_at_a_path(tmp_path: Path) -> None:
         rvvm.Machine(device=f"virtio-console,path={path}")
     found["pci 1"].ports[0].stream.close()
     assert not path.exists()
+
+
+def test_a_machine_that_is_closed_has_let_go(image: Path) -> None:
+    with rvvm.Machine(drive=image, commit=True) as first:
+        with pytest.raises(rvvm.UserError, match="in use by another machine"):
+            rvvm.Machine(drive=image, commit=True)
+        first.run(until=rvvm.instructions(1000))
+    assert first.run().reason == "halt"
+    with rvvm.Machine(drive=image, commit=True), pytest.raises(OSError):
+        first.board.host.cards[0].function.disk.read([memoryview(bytearray(512))], 0)

@@ -180,6 +180,7 @@ class Block(Function, kind=2):
             self.disk.flush()
         except OSError as error:
             self.report(f"{self.disk.name}: {error.strerror}: what was written last may be lost")
+        self.disk.close()
 
     # The kinds of requests
 

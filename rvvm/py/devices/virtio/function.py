@@ -87,7 +87,7 @@ class Function(Device):
             self.serve_now(queue)
 
     def close(self) -> None:
-        """The machine ends."""
+        """The machine ends: what it has of the host's is free again."""
 
     def has(self, feature: int) -> bool:
         """Whether the driver accepted a feature."""

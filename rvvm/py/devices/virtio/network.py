@@ -80,6 +80,9 @@ class Network(Function, kind=1):
         else:
             self.link.room()
 
+    def close(self) -> None:
+        self._link_end()
+
     # Moments
 
     def twin(self) -> Network:

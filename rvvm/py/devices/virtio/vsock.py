@@ -98,7 +98,7 @@ class Vsock(Function, kind=19):
         self._next_port = FIRST_PORT
         self._was_reset = False
         super().__init__(queues=3)
-        weakref.finalize(self, gate.close)
+        self._gate_end = weakref.finalize(self, gate.close)
 
     def attach(
         self, ram: Ram, report: Callable[[str], None], lock: AbstractContextManager[Any]
@@ -368,6 +368,9 @@ class Vsock(Function, kind=19):
             self._was_reset = False
             _write(chain, TRANSPORT_RESET[: chain.room])
             queue.push(chain, len(TRANSPORT_RESET))
+
+    def close(self) -> None:
+        self._gate_end()
 
     # Moments
 
