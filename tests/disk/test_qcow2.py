@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 import struct
-import subprocess
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from disk.qemu_tools import tool
 from rvvm.py.disk import Overlay
 from rvvm.py.errors import UserError
 from rvvm.py.qcow2 import Qcow2, open_image
 
 pytestmark = pytest.mark.skipif(not shutil.which("qemu-img"), reason="qemu-img is not installed")
 SIZE = 3 << 20
-
-
-def tool(*words: str | Path) -> None:
-    # QEMU's tools are not to be watched by a sanitizer of ours: one of them hangs.
-    environment = {name: it for name, it in os.environ.items() if name != "LD_PRELOAD"}
-    subprocess.run(words, check=True, capture_output=True, env=environment, timeout=60)
 
 
 def raw(path: Path, seed: int = 1) -> Path:

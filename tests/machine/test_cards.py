@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 
 import rvvm
+from disk.qemu_tools import tool
 from rvvm.py.cards import Drive, device_card
 from rvvm.py.devices.pci.host import PciHost
 from rvvm.py.devices.virtio.block import Block
@@ -158,7 +158,7 @@ def test_other_formats_are_named(image: Path, magic: bytes, name: str) -> None:
 def test_qcow2_by_its_name_or_as_said(image: Path) -> None:
     for name, text in (("a.qcow2", "file={}"), ("a.img", "{},format=qcow2")):
         path = image.with_name(name)
-        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", path, "3M"], check=True)
+        tool("qemu-img", "create", "-q", "-f", "qcow2", path, "3M")
         (block,) = cards(rvvm.Machine(drive=text.format(path))).values()
         assert type(block.disk) is Overlay and block.disk.size == 3 << 20
         (block,) = cards(rvvm.Machine(drive=text.format(path) + ",readonly=on")).values()
