@@ -49,7 +49,7 @@ struct Cpu {
 
   Cpu(Bus& bus, StoreListener& listener, CodeCache& code, u64 hart_id, ExtSet extensions,
       u64 reset_pc, const Clock& clock)
-      : mmu{hart, bus, listener}, code{code}, hart_id{hart_id}, reset_pc{reset_pc} {
+      : mmu{hart, bus, listener, table}, code{code}, hart_id{hart_id}, reset_pc{reset_pc} {
     hart.equip(extensions);
     hart.clock = &clock;
     reset();
@@ -83,6 +83,13 @@ struct Cpu {
 
   JumpEntry& jump_at(u64 pc) { return jump_cache[(pc >> 1 ^ pc >> 13) % jumps]; }
 
+  // What translated code reads all the time, next to the hart's integer registers.
+  DataTable table;
+  // It goes on at an entry while `left` is at least this: enough for the longest block, or out of
+  // reach, which is how it sees attention() by the same comparison.
+  std::atomic<i64> entry_budget{no_entry};
+  u64 pc_page = 0;  // the page it runs in
+
   Hart hart;
   Mmu mmu;
   CodeCache& code;
@@ -93,9 +100,6 @@ struct Cpu {
   static constexpr u32 most_pauses = 2000;
   u32 pauses = 0;
 
-  // Translated code goes on at an entry while `left` is at least this: enough for the longest
-  // block, or out of reach, which is how it sees attention() by the same comparison.
-  std::atomic<i64> entry_budget{no_entry};
   u64 generation = 0;  // of the current fetch context
   bool fp_on = false, fp_dirty = false;
   u64 misaligned_pc = 0;  // bits a jump target must not have

@@ -33,7 +33,6 @@ constexpr std::array<u8, 64> fflags() {
 struct TranslatedState {
   static constexpr unsigned shared_checks = 32, page_slots_count = 16;
 
-  u64 pc_page = 0;                        // the page it runs in
   std::array<u64, shared_checks> deltas;  // from guest to host address, of checks that are shared
   // The page that an access of a loop was on last, the way there, and how far into the page it may
   // begin: less than `limit`, which is 0 while there is no page.

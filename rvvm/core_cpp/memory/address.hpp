@@ -22,5 +22,6 @@ using Hpa = Address<struct HostPhysical>;   // supervisor physical address: RAM 
 
 constexpr u64 page_size = 4096;
 constexpr u64 page_mask = page_size - 1;
+constexpr unsigned page_bits = std::countr_zero(page_size);
 
 }  // namespace rvvm

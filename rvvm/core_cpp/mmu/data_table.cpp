@@ -55,15 +55,15 @@ void GrowingTable::grow() {
   resize(count, std::move(larger));
   old.each([this](TlbEntry& e) {
     if (e.page() == TlbEntry::never) return;
-    at(e.page()) = e;
-    filled_ |= bit(e.page());
+    at(e.address()) = e;
+    filled_ |= bit(e.address());
     e = {};
   });
   pool_.give(std::move(old.memory_), old.table_.count());
 }
 
 void GrowingTable::forget(u64 address) {
-  if ((filled_ & bit(address)) && at(address).page() == (address & ~page_mask)) at(address) = {};
+  if ((filled_ & bit(address)) && at(address).page() == TlbEntry::number(address)) at(address) = {};
 }
 
 void GrowingTable::clear() {

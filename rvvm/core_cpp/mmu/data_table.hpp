@@ -11,14 +11,16 @@
 namespace rvvm {
 
 struct alignas(32) TlbEntry {
-  static constexpr u64 never = ~u64{0};  // matches no page
-  u64 read = never, write = never;       // page address when that access is allowed
+  static constexpr u64 never = ~u64{0};  // the number of no page
+  u64 read = never, write = never;       // the page's number when that access is allowed
   u64 host = 0;                          // host address minus guest address
   u64 span = page_size;                  // bytes that the leaf maps; all ones where nothing does
 
+  static u64 number(u64 address) { return address / page_size; }
   u64 page() const { return read & write; }
+  u64 address() const { return page() * page_size; }
   // Whether the leaf that this came from maps the address too.
-  bool maps(u64 address) const { return !((page() ^ address) & ~(span - 1)); }
+  bool maps(u64 other) const { return !((page() ^ number(other)) & ~number(span - 1)); }
 };
 
 // Translated code reads these two fields: the entry for an address is at
@@ -67,7 +69,7 @@ class GrowingTable {
   // Where an entry goes; counted when another page's has to go.
   TlbEntry& slot(u64 address, u64& evictions) {
     const u64 there = at(address).page();
-    if (there != TlbEntry::never && there != (address & ~page_mask)) [[unlikely]] {
+    if (there != TlbEntry::never && there != TlbEntry::number(address)) [[unlikely]] {
       ++evictions;
       note_eviction();
     }

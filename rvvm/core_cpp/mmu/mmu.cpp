@@ -28,7 +28,7 @@ void Mmu::check(u64 address, Access access, Hpa cached, const Translation& walke
 
 bool Mmu::check_data(u64 address, Access access, const Translation& walked) {
   const TlbEntry& e = data->data.table().at(address);
-  if ((access == Access::load ? e.read : e.write) != (address & ~page_mask)) return false;
+  if ((access == Access::load ? e.read : e.write) != TlbEntry::number(address)) return false;
   check(address, access, bus.physical(reinterpret_cast<u8*>(e.host + address)), walked);
   return true;
 }
@@ -77,7 +77,7 @@ void Mmu::fill(u64 address, Access access, const Translation& t) {
   const u8 allowed = pmp.page_permissions(t.physical, data->regime.mode.privilege);
   Ram* ram = bus.ram(t.physical);
   if (uncached || !allowed || !ram) return;
-  const u64 page = address & ~page_mask;
+  const u64 page = TlbEntry::number(address);
   std::atomic<u8>& flags = ram->flags(t.physical);
   const bool load = allowed & Pmp::permission(Access::load),
              store = (access == Access::store || t.writable) &&
@@ -98,7 +98,7 @@ bool Mmu::make_entry(u64 address, Access access) noexcept {
   if (!t.ok) return false;
   fill(address, access, t);
   const TlbEntry& e = table.at(address);
-  return (access == Access::load ? e.read : e.write) == (address & ~page_mask);
+  return (access == Access::load ? e.read : e.write) == TlbEntry::number(address);
 }
 
 bool Mmu::resolve(u64 address, unsigned size, Access access, const As& as, Hpa& physical) {
@@ -236,7 +236,7 @@ u8* Mmu::atomic_operand(u64 address, unsigned size, Access access) {
     return nullptr;
   }
   const TlbEntry& e = table.at(address);
-  if ((access == Access::store ? e.write : e.read) == (address & ~page_mask)) {
+  if ((access == Access::store ? e.write : e.read) == TlbEntry::number(address)) {
     u8* host = reinterpret_cast<u8*>(e.host + address);
     operand_ = bus.physical(host);
     return host;

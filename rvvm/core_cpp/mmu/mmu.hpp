@@ -38,7 +38,8 @@ struct AccessRecord {
 
 class Mmu {
  public:
-  Mmu(Hart& hart, Bus& bus, StoreListener& listener) : hart{hart}, bus{bus}, listener{listener} {
+  Mmu(Hart& hart, Bus& bus, StoreListener& listener, DataTable& table)
+      : hart{hart}, bus{bus}, listener{listener}, table{table} {
     refresh();
   }
 
@@ -54,7 +55,7 @@ class Mmu {
   bool try_zero_block(u64 address, u64 size) {
     const u64 block = address & ~(size - 1);
     const TlbEntry& e = table.at(block);
-    if (e.write != (block & ~page_mask)) return false;
+    if (e.write != TlbEntry::number(block)) return false;
     shared::zero(reinterpret_cast<u8*>(e.host + block), size);
     return true;
   }
@@ -69,7 +70,7 @@ class Mmu {
   // Host memory to load from and store to, nullptr when it is not at hand.
   template <unsigned size> u8* try_operand(u64 address) const {
     const TlbEntry& e = table.at(address);
-    if (e.write != (address & ~(page_mask & ~u64{size - 1}))) [[unlikely]]
+    if (e.write != TlbEntry::number(address) || address % size) [[unlikely]]
       return nullptr;
     return reinterpret_cast<u8*>(e.host + address);
   }
@@ -121,7 +122,7 @@ class Mmu {
   StoreListener& listener;
   Pmp pmp;
   Tlb tlb;
-  DataTable table;          // of `data`, where translated code looks
+  DataTable& table;         // of `data`, where translated code looks
   Context* data = nullptr;  // of loads and stores
   Context* exec = nullptr;  // of fetches
   Trap trap;
@@ -133,7 +134,7 @@ class Mmu {
  private:
   // The page of an access's last byte. The entry for an address never holds the page behind it, so
   // that one comparison finds what crosses a page.
-  static u64 last_page(u64 address, u64 size) { return (address + size - 1) & ~page_mask; }
+  static u64 last_page(u64 address, u64 size) { return TlbEntry::number(address + size - 1); }
   // As whom an access is made: HLV and HSV look from another mode, whose context is not at hand.
   struct As {
     const Regime& regime;

@@ -185,7 +185,8 @@ void Tlb::forget_writable(const u8* host_page) {
   ++stats.code;
   for (Context& c : contexts_)
     c.data.each([page](TlbEntry& e) {
-      if (e.write != TlbEntry::never && e.write + e.host == page) e.write = TlbEntry::never;
+      const bool writes = e.write != TlbEntry::never;
+      if (writes && e.write * page_size + e.host == page) e.write = TlbEntry::never;
     });
 }
 

@@ -8,34 +8,26 @@ void Translator::leave_at(u64 offset) {
   e.link(e.jmp(), thunks.leave_at_offset);
 }
 
-void Translator::call_interpreter(const ColdStub& stub) {
+// The instruction, and those behind it up to another.
+void Translator::call_interpreter(const ColdStub& stub, unsigned last) {
   e.mov_imm(rax, reinterpret_cast<u64>(&steps_[stub.place]));
-  e.mov_imm(rdx, unit_[stub.place].offset);
+  e.mov_imm(rdx, interpreted_places(unit_[stub.place].offset, last - stub.place));
   e.mov_imm(rcx, stub.done);
   e.link(e.call(), thunks.interpret);
 }
 
-// What the page that was found is kept in: the slot of a loop, and that of who shares the check.
+// The slot of a loop keeps the page that was found.
 void Translator::keep_page(const PageMiss& miss) {
-  if (miss.page_slot >= 0) {
-    const unsigned slot = static_cast<unsigned>(miss.page_slot);
-    lifter.lea(rcx, miss.base, miss.low);
-    e.alu(Alu::and_, rcx, -static_cast<i32>(page_size));
-    e.mov(layout.slot_page(slot), rcx);
-    e.mov(layout.slot_delta(slot), rdx);
-    e.mov(layout.slot_limit(slot), static_cast<i32>(page_size) - miss.slot_span + 1);
-  }
-  if (miss.shared) e.mov(layout.delta_at(miss.slot), rdx);
+  const unsigned slot = static_cast<unsigned>(miss.page_slot);
+  lifter.lea(rcx, miss.base, miss.low);
+  e.alu(Alu::and_, rcx, -static_cast<i32>(page_size));
+  e.mov(layout.slot_page(slot), rcx);
+  e.mov(layout.slot_delta(slot), rdx);
+  e.mov(layout.slot_limit(slot), static_cast<i32>(page_size) - miss.slot_span + 1);
 }
 
 // Fills the TLB's entry, and goes on as if it had been there; falls through where that cannot be.
 void Translator::emit_page_miss(const PageMiss& miss) {
-  auto ask = [&](i32 disp, u32 size) {
-    e.lea(rcx, {miss.base, disp});
-    e.mov_imm(rdx, page_request(size, miss.store));
-    e.link(e.call(), thunks.host_delta);
-    e.test(rdx, rdx);
-  };
   e.link_here(miss.jump);
   if (miss.page_slot >= 0) {  // the slot has another page: the TLB may have this one
     lifter.check_page(miss.base, miss.low, miss.span, miss.store);
@@ -45,17 +37,15 @@ void Translator::emit_page_miss(const PageMiss& miss) {
     e.link(e.jmp(), miss.back);
     e.link_here(absent);
   }
-  if (miss.shared || miss.page_slot >= 0) {
-    ask(miss.low, static_cast<u32>(miss.span));
-    u8* none = e.jcc(Cond::e);
-    keep_page(miss);
-    e.link(e.jmp(), miss.back);
-    e.link_here(none);
-    if (!miss.shared) return;
-    e.mov(layout.delta_at(miss.slot), rdx);
-  }
-  ask(miss.disp, miss.size);
-  e.link(e.jcc(Cond::ne), miss.back);
+  lifter.lea(rcx, miss.base, miss.low);
+  e.mov_imm(rdx, page_request(static_cast<u32>(miss.span), miss.store));
+  e.link(e.call(), thunks.host_delta);
+  e.test(rdx, rdx);
+  if (miss.page_slot < 0) return e.link(e.jcc(Cond::ne), miss.back);
+  u8* none = e.jcc(Cond::e);
+  keep_page(miss);
+  e.link(e.jmp(), miss.back);
+  e.link_here(none);
 }
 
 // What follows on the path relies on live registers: without them it is left, after this one.
@@ -63,9 +53,13 @@ void Translator::emit_float_miss(const FloatMiss& miss, const ColdStub& stub) {
   e.link_here(miss.jump);
   e.link(e.call(), thunks.load_fp);
   e.link(e.jcc(Cond::ne), miss.back);
-  call_interpreter(stub);
-  spend(stub.done);
-  leave_at(unit_[stub.place].offset + u64{unit_[stub.place].insn.length});
+  call_interpreter(stub, stub.place);
+  leave_behind(stub, stub.place);
+}
+
+void Translator::leave_behind(const ColdStub& stub, unsigned place) {
+  spend(stub.done + place - stub.place);
+  leave_at(unit_[place].offset + u64{unit_[place].insn.length});
 }
 
 void Translator::emit_cold(const ColdStub& stub) {
@@ -73,9 +67,16 @@ void Translator::emit_cold(const ColdStub& stub) {
   if (stub.page) emit_page_miss(*stub.page);
   if (!stub.page && stub.misses.empty()) return;
   for (u8* jump : stub.misses) e.link_here(jump);
-  call_interpreter(stub);
-  if (stub.fp_live) e.link(e.call(), thunks.load_fp);
-  e.link(e.jmp(), stub.back);
+  const unsigned last = std::max<unsigned>(stub.place, sharing_[stub.place].through);
+  const Place& behind = unit_[last];
+  call_interpreter(stub, last);
+  if (behind.fp_live) {
+    e.link(e.call(), thunks.load_fp);
+    if (last == stub.place) return e.link(e.jmp(), behind.back);
+    e.link(e.jcc(Cond::ne), behind.back);
+    return leave_behind(stub, last);
+  }
+  e.link(e.jmp(), behind.back);
 }
 
 void Translator::emit_entering() {

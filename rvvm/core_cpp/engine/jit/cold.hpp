@@ -8,18 +8,13 @@
 
 namespace rvvm::jit {
 
-// A memory access whose page was not found in the TLB's entry, or has no shared way.
+// A memory access whose page was not found in the TLB's entry.
 struct PageMiss {
   u8* jump;        // here
   const u8* back;  // with the way from guest to host address in rdx
   Reg base;
-  i32 disp;
-  u8 size;
+  i32 low, span;  // the bytes that the check covers: of a shared one, more than the access's
   bool store;
-  // Of a shared check: the bytes it covers, and where the way is kept.
-  bool shared = false;
-  i32 low = 0, span = 0;
-  u8 slot = 0;
   i8 page_slot = -1;  // of a loop: the page that it keeps
   i32 slot_span = 0;
 };
@@ -47,10 +42,8 @@ struct ColdStub {
   Jumps misses;  // jumps here: the interpreter does the instruction
   std::optional<PageMiss> page;
   std::optional<FloatMiss> fp;
-  const u8* back = nullptr;  // behind the instruction
   unsigned place = 0;
-  unsigned done = 0;     // instructions since the budget was last brought up to date
-  bool fp_live = false;  // behind the instruction
+  unsigned done = 0;  // instructions since the budget was last brought up to date
 
   bool needed() const { return !misses.empty() || page || fp; }
 };

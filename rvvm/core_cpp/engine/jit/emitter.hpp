@@ -120,6 +120,7 @@ class Emitter {
     u32le(imm);
   }
   void lea(Reg d, Mem m) { rm(0x8d, d, m); }
+  void lea32(Reg d, Mem m) { rm(0x8d, d, m, false); }
   // Sign- or zero-extending loads and moves.
   void load(Reg d, Mem m, Width w, bool sign) {
     if (w == Width::b8) return rm(0x8b, d, m);
@@ -127,6 +128,7 @@ class Emitter {
     rm(two(extend_opcode(w, sign)), d, m, sign);
   }
   void extend(Reg d, Reg s, Width w, bool sign) {
+    if (w == Width::b4 && sign && d == rax && s == rax) return cdqe();
     if (w == Width::b4) return sign ? rr(0x63, d, s) : rr(0x8b, d, s, false);
     rr(two(extend_opcode(w, sign)), d, s, sign, w == Width::b1);
   }
@@ -138,7 +140,13 @@ class Emitter {
   // ---- Integer arithmetic
   void alu(Alu op, Reg d, Reg s) { rr(static_cast<u8>(op) << 3 | 3, d, s); }
   void alu(Alu op, Reg d, Mem s) { rm(static_cast<u8>(op) << 3 | 3, d, s); }
+  void alu32(Alu op, Reg d, Mem s) { rm(static_cast<u8>(op) << 3 | 3, d, s, false); }
   void alu(Alu op, Mem d, Reg s) { rm(static_cast<u8>(op) << 3 | 1, s, d); }
+  void alu(Alu op, Mem d, i32 imm) {
+    const bool small = imm >= -128 && imm < 128;
+    rm(small ? 0x83 : 0x81, static_cast<u8>(op), d);
+    small ? byte(imm) : u32le(imm);
+  }
   void alu(Alu op, Reg d, i32 imm) {
     rex(true, 0, 0, d);
     alu_imm(op, 0xc0 | (d & 7), imm);
@@ -172,11 +180,18 @@ class Emitter {
   void or8(Mem m, Reg s) { rm(0x08, s, m, false, true); }
   void test(Reg a, Reg b) { rr(0x85, b, a); }
   void test32(Reg a, Reg b) { rr(0x85, b, a, false); }
-  void shift(Shift op, Reg d, u8 amount) {
+  void shift(Shift op, Reg d, u8 amount) { shift(op, d, amount, true); }
+  void shift32(Shift op, Reg d, u8 amount) { shift(op, d, amount, false); }
+  void shift(Shift op, Reg d, u8 amount, bool wide) {
     if (!amount) return;
-    rex(true, 0, 0, d);
+    rex(wide, 0, 0, d);
     byte(0xc1);
     byte(0xc0 | static_cast<u8>(op) << 3 | (d & 7));
+    byte(amount);
+  }
+  void shift(Shift op, Mem d, u8 amount) {
+    if (!amount) return;
+    rm(0xc1, static_cast<u8>(op), d);
     byte(amount);
   }
   // BMI2: the amount in a register, masked to 6 bits, no flags. shlx 66, sarx F3, shrx F2.
@@ -194,6 +209,10 @@ class Emitter {
     rex(true, 0, 0, r);
     byte(0xf7);
     byte(0xc0 | static_cast<u8>(op) << 3 | (r & 7));
+  }
+  void cdqe() {
+    byte(0x48);
+    byte(0x98);
   }
   void cqo() {
     byte(0x48);

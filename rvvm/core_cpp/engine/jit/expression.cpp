@@ -152,6 +152,10 @@ bool ExpressionEmitter::binary_op(const Arena& arena, const Node& n, Reg d, Scra
     case Kind::mul: {
       Reg b;
       if (!into(arena, n.a, d, free)) return false;
+      if (far(arena[n.b])) {
+        e.imul(d, layout.x_at(arena[n.b].reg));
+        return true;
+      }
       Reg spare;
       if (!take(free, spare) || !anywhere(arena, n.b, spare, free, b)) return false;
       e.imul(d, b);
@@ -202,12 +206,11 @@ bool ExpressionEmitter::alu(const Arena& arena, const Node& n, Alu op, Reg d, Sc
     return true;
   }
   const Node& right = arena[n.b];
-  Reg b;
-  if (right.kind == Kind::x && !pinned(right.reg, b)) {
+  if (far(right)) {
     e.alu(op, d, layout.x_at(right.reg));
     return true;
   }
-  Reg spare;
+  Reg b, spare;
   if (right.kind == Kind::x)
     b = rax;  // pinned: anywhere() finds it, no scratch is needed
   else if (!take(free, spare))
@@ -303,8 +306,16 @@ bool ExpressionEmitter::compare(const Arena& arena, const Node& n, Scratch free,
     default: return false;
   }
   Reg a, b, spare;
-  if (!take(free, spare) || !anywhere(arena, n.a, spare, free, a)) return false;
   const Node& right = arena[n.b];
+  if (far(arena[n.a]) && small_constant(arena, n.b)) {
+    e.alu(Alu::cmp, layout.x_at(arena[n.a].reg), static_cast<i32>(right.imm));
+    return true;
+  }
+  if (far(arena[n.a]) && right.kind == Kind::x && pinned(right.reg, b)) {
+    e.alu(Alu::cmp, layout.x_at(arena[n.a].reg), b);
+    return true;
+  }
+  if (!take(free, spare) || !anywhere(arena, n.a, spare, free, a)) return false;
   if (small_constant(arena, n.b)) {
     const i32 imm = static_cast<i32>(right.imm);
     if (imm == 0 && (n.kind == Kind::eq || n.kind == Kind::ne))
@@ -313,7 +324,7 @@ bool ExpressionEmitter::compare(const Arena& arena, const Node& n, Scratch free,
       e.alu(Alu::cmp, a, imm);
     return true;
   }
-  if (right.kind == Kind::x && !pinned(right.reg, b)) {
+  if (far(right)) {
     e.alu(Alu::cmp, a, layout.x_at(right.reg));
     return true;
   }
@@ -355,9 +366,59 @@ bool ExpressionEmitter::choose(const Arena& arena, const Node& n, Reg d, Scratch
   return true;
 }
 
+namespace {
+
+bool alu_of(Kind kind, Alu& op) {
+  switch (kind) {
+    case Kind::add: op = Alu::add; return true;
+    case Kind::sub: op = Alu::sub; return true;
+    case Kind::and_: op = Alu::and_; return true;
+    case Kind::or_: op = Alu::or_; return true;
+    case Kind::xor_: op = Alu::xor_; return true;
+    default: return false;
+  }
+}
+
+bool shift_of(Kind kind, Shift& op) {
+  switch (kind) {
+    case Kind::sll: op = Shift::shl; return true;
+    case Kind::srl: op = Shift::shr; return true;
+    case Kind::sra: op = Shift::sar; return true;
+    default: return false;
+  }
+}
+
+}  // namespace
+
+// x[rd] op= b, where x[rd] is: false when it is not of that form.
+bool ExpressionEmitter::in_memory(const Arena& arena, const Node& n, unsigned rd) {
+  auto is_rd = [&](const Node& it) { return it.kind == Kind::x && it.reg == rd; };
+  if (n.a < 0 || n.b < 0) return false;
+  const Node *a = &arena[n.a], *b = &arena[n.b];
+  Shift shift;
+  if (shift_of(n.kind, shift) && is_rd(*a) && b->kind == Kind::constant) {
+    e.shift(shift, layout.x_at(rd), b->imm & 63);
+    return true;
+  }
+  Alu op;
+  if (!alu_of(n.kind, op)) return false;
+  if (op != Alu::sub && is_rd(*b)) std::swap(a, b);
+  if (!is_rd(*a)) return false;
+  if (b->kind == Kind::constant && fits(b->imm)) {
+    e.alu(op, layout.x_at(rd), static_cast<i32>(b->imm));
+    return true;
+  }
+  Reg source = rcx;
+  if (b->kind != Kind::x) return false;
+  if (!pinned(b->reg, source)) e.mov(source, layout.x_at(b->reg));
+  e.alu(op, layout.x_at(rd), source);
+  return true;
+}
+
 bool ExpressionEmitter::assign(const Arena& arena, i16 id, unsigned rd) {
   Reg host_reg;
   if (!pinned(rd, host_reg)) {
+    if (in_memory(arena, arena[id], rd)) return true;
     Reg where;
     if (!anywhere(arena, id, rax, scratch_all, where)) return false;
     e.mov(layout.x_at(rd), where);

@@ -33,6 +33,8 @@ class ExpressionEmitter {
   bool divide(const Arena& arena, const Node& n, Reg d, Scratch free);
   bool compare(const Arena& arena, const Node& n, Scratch free, Cond& holds);
   bool choose(const Arena& arena, const Node& n, Reg d, Scratch free);
+  bool in_memory(const Arena& arena, const Node& n, unsigned rd);
+  bool far(const Node& n) const { return n.kind == Kind::x && n.reg && !is_pinned(n.reg); }
   bool safe_in_place(const Arena& arena, i16 id, unsigned rd) const;
   bool mentions(const Arena& arena, i16 id, unsigned guest) const;
 

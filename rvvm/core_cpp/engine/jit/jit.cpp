@@ -46,19 +46,19 @@ const u8* resolve(Cpu& cpu, u64 pc, i64 left) {
 const u8* next_code(Cpu& cpu) {
   const u64 pc = cpu.hart.pc;
   const u8* code = cpu.stopped_on_trap ? nullptr : resolve(cpu, pc, cpu.left);
-  if (code) cpu.translated.pc_page = pc & ~page_mask;
+  if (code) cpu.pc_page = pc & ~page_mask;
   return code;
 }
 
 u64 host_delta(Cpu& cpu, u64 address, u32 request) {
   const bool store = request & 1;
-  const u64 page = address & ~page_mask;
+  const u64 page = TlbEntry::number(address);
   if ((address & page_mask) + (request >> 1) > page_size) return 0;
   auto known = [&](const TlbEntry& e) { return (store ? e.write : e.read) == page; };
-  if (!known(cpu.mmu.table.at(address)) &&
+  if (!known(cpu.table.at(address)) &&
       !cpu.mmu.make_entry(address, store ? Access::store : Access::load))
     return 0;
-  return cpu.mmu.table.at(address).host;
+  return cpu.table.at(address).host;
 }
 
 // Interprets the instruction at pc; `left` is the budget behind it.
@@ -78,6 +78,18 @@ Interpreted interpret_one(Cpu& cpu, const Step* step, u64 pc, i64 left) {
   const bool plain = !cpu.trapped && cpu.hart.pc == pc + step->insn.length &&
                      cpu.generation == generation && !cpu.attention();
   return {plain, plain ? nullptr : next_code(cpu)};
+}
+
+// Up to the first that does not simply lead to the next.
+Interpreted interpret(Cpu& cpu, const Step* step, u64 places, i64 left) {
+  u64 pc = cpu.pc_page + (places & 0xffff);
+  for (u64 more = places >> 16;; --more) {
+    const Interpreted one = interpret_one(cpu, step, pc, left);
+    if (!one.stay || !more) return one;
+    pc += step->insn.length;
+    ++step;
+    --left;
+  }
 }
 
 u64 nanoseconds() {
@@ -120,7 +132,7 @@ Jit::Jit(const Options& options, std::size_t size)
 void Jit::prepare(const Cpu& cpu) {
   layout_ = Layout::of(cpu, options_.host);
   thunks_ = emit_thunks(emitter_, layout_,
-                        {interpret_one, resolve, host_delta, zero_block, access_csr});
+                        {interpret, resolve, host_delta, zero_block, access_csr});
   first_ = emitter_.at();
   if (perf_map_) note_for_perf(buffer_.write(), 0);
   prepared_ = true;
@@ -191,7 +203,7 @@ void Jit::run_entry(Cpu& cpu, JumpEntry& entry, i64 left) {
     return;
   }
   cpu.add_way(cpu.hart.pc, entry.code);
-  cpu.translated.pc_page = cpu.hart.pc & ~page_mask;
+  cpu.pc_page = cpu.hart.pc & ~page_mask;
   cpu.trapped = false;
   ++cpu.counts.entries;
   thunks_.enter(cpu, entry.code, left);

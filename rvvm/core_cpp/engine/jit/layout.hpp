@@ -9,7 +9,8 @@
 namespace rvvm::jit {
 
 constexpr Reg cpu_reg = rbp, left_reg = r15;
-// rbp is this far into the Cpu, so that every x register is within a byte's displacement.
+// rbp is this far into the Cpu, so that its first fields and all x registers that compilers use
+// much are within a byte's displacement.
 constexpr i32 cpu_bias = 128;
 
 // Guest registers that live in host registers while translated code runs; the others stay in
@@ -38,6 +39,11 @@ constexpr bool pinned(unsigned guest, Reg& host) {
     return true;
   }
   return false;
+}
+
+constexpr bool is_pinned(unsigned guest) {
+  Reg host;
+  return pinned(guest, host);
 }
 
 struct Layout {
@@ -71,13 +77,13 @@ struct Layout {
             .fp_dirty = at(cpu.fp_dirty),
             .ways = at(cpu.ways),
             .left = at(cpu.left),
-            .tlb_entries = at(cpu.mmu.table.entries),
-            .tlb_mask = at(cpu.mmu.table.index_mask),
+            .tlb_entries = at(cpu.table.entries),
+            .tlb_mask = at(cpu.table.index_mask),
             .reserved = at(cpu.hart.reservation.valid),
             .reserved_width = at(cpu.hart.reservation.width),
             .reserved_address = at(cpu.hart.reservation.address),
             .reserved_value = at(cpu.hart.reservation.value),
-            .pc_page = at(t.pc_page),
+            .pc_page = at(cpu.pc_page),
             .deltas = at(t.deltas),
             .page_slots = at(t.page_slots),
             .fp_live = at(t.fp_live),

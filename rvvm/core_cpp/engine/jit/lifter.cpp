@@ -93,15 +93,15 @@ bool Lifter::based(U address, Reg& base, i32& disp) {
 // The TLB's entry for the page of the first byte. The last byte must be in that page too: an entry
 // only ever holds pages of its own index.
 void Lifter::check_page(Reg base, i32 low, i32 span, bool store) {
-  lea(rcx, base, low);
-  if (span > 1)
-    e.lea(rdx, {base, low + span - 1});
+  if (low)
+    e.lea32(rcx, {base, low});
   else
-    e.mov(rdx, rcx);
-  e.shift(Shift::shr, rcx, DataTable::index_shift);
-  e.alu(Alu::and_, rcx, layout.cpu_field(layout.tlb_mask));
+    e.mov32(rcx, base);
+  lea(rdx, base, low + span - 1);
+  e.shift32(Shift::shr, rcx, DataTable::index_shift);
+  e.alu32(Alu::and_, rcx, layout.cpu_field(layout.tlb_mask));
   e.alu(Alu::add, rcx, layout.cpu_field(layout.tlb_entries));
-  e.alu(Alu::and_, rdx, -static_cast<i32>(page_size));
+  e.shift(Shift::shr, rdx, page_bits);
   const std::size_t tag = store ? offsetof(TlbEntry, write) : offsetof(TlbEntry, read);
   e.alu(Alu::cmp, rdx, Mem{rcx, static_cast<i32>(tag)});
 }
@@ -130,25 +130,24 @@ bool Lifter::operand(U address, Width width, bool store, Mem& where) {
   i32 disp;
   if (!based(address, base, disp)) return false;
   const u8 size = static_cast<u8>(1 << static_cast<u8>(width));
-  PageMiss miss{nullptr, nullptr, base, disp, size, store};
-  const bool first = sharing_.role == Sharing::Role::first;
-  miss.shared = first;
-  miss.slot = sharing_.slot;
-  miss.page_slot = sharing_.page_slot;
-  miss.slot_span = sharing_.slot_span;
-  if (sharing_.role == Sharing::Role::next) {
-    e.mov(rdx, layout.delta_at(sharing_.slot));
-    e.test(rdx, rdx);
-    miss.jump = e.jcc(Cond::e);
-  } else {
-    miss.low = first ? sharing_.low : disp;
-    miss.span = first ? sharing_.span : size;
-    miss.jump = find_page(miss);
-    if (first) e.mov(layout.delta_at(sharing_.slot), rdx);
-  }
-  miss.back = e.here();
-  cold_.page = miss;
   where = {rdx, disp, base, 0};
+  if (sharing_.role == Sharing::Role::next) {
+    if (!sharing_.at_hand) e.mov(rdx, layout.delta_at(sharing_.slot));
+    return true;
+  }
+  const bool shared = sharing_.role == Sharing::Role::first;
+  PageMiss miss{nullptr,
+                nullptr,
+                base,
+                shared ? sharing_.low : disp,
+                shared ? sharing_.span : size,
+                store,
+                sharing_.page_slot,
+                sharing_.slot_span};
+  miss.jump = find_page(miss);
+  miss.back = e.here();
+  if (sharing_.kept) e.mov(layout.delta_at(sharing_.slot), rdx);
+  cold_.page = miss;
   return true;
 }
 

@@ -26,10 +26,25 @@ void SharingPlan::start() {
   for (auto& by_base : groups_)
     for (Group& g : by_base) g.open = false;
   slots_ = 0;
+  at_hand_ = -1;
+}
+
+// Instructions whose code does without rdx.
+static bool leaves_rdx(const Insn& insn) {
+  switch (insn.op) {
+    case Op::addi:
+    case Op::addiw:
+    case Op::andi:
+    case Op::lui:
+    case Op::slli:
+    case Op::srli: return true;
+    case Op::add: return !insn.rs1 || !insn.rs2;  // c.mv
+    default: return false;
+  }
 }
 
 // Whether an access can rely on a group's check; then it does.
-bool SharingPlan::join(Group& g, const Insn& insn, BasedAccess a, Sharing& result,
+bool SharingPlan::join(Group& g, const Insn& insn, BasedAccess a, unsigned number,
                        std::span<Sharing> results) {
   if (!g.open) return false;
   Sharing& first = results[g.first];
@@ -43,7 +58,12 @@ bool SharingPlan::join(Group& g, const Insn& insn, BasedAccess a, Sharing& resul
   g.high = high;
   first.low = low;
   first.span = high - low;
+  first.through = static_cast<u8>(number);
+  Sharing& result = results[number];
   result = {Sharing::Role::next, first.slot};
+  result.at_hand = at_hand_ == static_cast<int>(g.first);
+  first.kept |= !result.at_hand;
+  at_hand_ = static_cast<int>(g.first);
   return true;
 }
 
@@ -51,9 +71,10 @@ bool SharingPlan::join(Group& g, const Insn& insn, BasedAccess a, Sharing& resul
 void SharingPlan::access(const Insn& insn, BasedAccess a, unsigned number,
                          std::span<Sharing> results) {
   auto& [loads, stores] = groups_[insn.rs1];
-  if (join(a.store ? stores : loads, insn, a, results[number], results)) return;
-  if (!a.store && join(stores, insn, a, results[number], results)) return;
+  if (join(a.store ? stores : loads, insn, a, number, results)) return;
+  if (!a.store && join(stores, insn, a, number, results)) return;
   (a.store ? stores : loads) = {number, insn.imm, insn.imm + a.size, 0, true};
+  at_hand_ = static_cast<int>(number);
 }
 
 bool writes_register(const Insn& insn, unsigned x) {
@@ -78,8 +99,19 @@ void SharingPlan::written(const Insn& insn) {
 void SharingPlan::add(const Insn& insn, unsigned number, std::span<Sharing> results) {
   results[number] = {};
   BasedAccess a{};
-  if (based_access(insn, a) && insn.rs1) access(insn, a, number, results);
+  if (based_access(insn, a) && insn.rs1)
+    access(insn, a, number, results);
+  else if (!leaves_rdx(insn))
+    at_hand_ = -1;
   written(insn);
+}
+
+// Where a group has no way, instructions are interpreted up to its last one; then groups that have
+// begun meanwhile have none either.
+void SharingPlan::finish(std::span<Sharing> results) {
+  for (unsigned k = 0; k < results.size(); ++k)
+    for (unsigned n = k + 1; n <= results[k].through; ++n)
+      results[k].through = std::max(results[k].through, results[n].through);
 }
 
 }  // namespace rvvm::jit

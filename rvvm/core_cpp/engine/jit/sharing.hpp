@@ -11,6 +11,10 @@ struct Sharing {
   enum class Role : u8 { alone, first, next } role = Role::alone;
   u8 slot = 0;            // where the way is kept
   i32 low = 0, span = 0;  // of the first: the bytes that all of them reach, from its base register
+  // Of the first: the place up to which nobody can do without the way, where there is none; whether
+  // it is kept for somebody. Of the next: rdx still has it.
+  u8 through = 0;
+  bool kept = false, at_hand = false;
   i8 page_slot = -1;      // in a loop: see loops.hpp
   i32 slot_span = 0;      // the longest reach of those that have this slot
 };
@@ -27,8 +31,10 @@ bool writes_register(const Insn& insn, unsigned x);
 class SharingPlan {
  public:
   void start();  // of a path
-  // The next instruction, numbered by the caller; results are complete once all are added.
+  // The next instruction, numbered by the caller.
   void add(const Insn& insn, unsigned number, std::span<Sharing> results);
+  // After all have been added.
+  static void finish(std::span<Sharing> results);
 
  private:
   static constexpr i32 reach = 256;  // further apart, pages often differ
@@ -39,12 +45,13 @@ class SharingPlan {
     bool open = false;
   };
   void access(const Insn& insn, BasedAccess a, unsigned number, std::span<Sharing> results);
-  bool join(Group& group, const Insn& insn, BasedAccess a, Sharing& result,
+  bool join(Group& group, const Insn& insn, BasedAccess a, unsigned number,
             std::span<Sharing> results);
   void written(const Insn& insn);
 
   Group groups_[32][2];  // by base register, and loads or stores
   unsigned slots_ = 0;
+  int at_hand_ = -1;  // the first of the group whose way is in rdx
 };
 
 }  // namespace rvvm::jit

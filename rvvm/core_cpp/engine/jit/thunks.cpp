@@ -115,9 +115,8 @@ class ThunkEmitter {
     retire_fp();
     e.pop(rcx);
     e.alu(Alu::sub, rsp, 8);
-    e.alu(Alu::add, rdx, layout.cpu_field(layout.pc_page));
     step_arguments();
-    call(callees.interpret_one);
+    call(callees.interpret);
     e.alu(Alu::add, rsp, 8);
     e.test32(rax, rax);
     u8* elsewhere = e.jcc(Cond::e);

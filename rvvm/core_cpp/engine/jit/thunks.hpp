@@ -6,7 +6,7 @@
 
 namespace rvvm::jit {
 
-// What interpret_one() says: stay in this code, or where to go on; neither means leave.
+// What interpret() says: stay in this code, or where to go on; neither means leave.
 struct Interpreted {
   u64 stay;
   const u8* code;
@@ -14,7 +14,8 @@ struct Interpreted {
 
 // The functions that translated code calls.
 struct Callees {
-  Interpreted (*interpret_one)(Cpu& cpu, const Step* step, u64 pc, i64 left);
+  // Interprets the instructions at interpreted_places(); `left` is the budget behind the first.
+  Interpreted (*interpret)(Cpu& cpu, const Step* step, u64 places, i64 left);
   // Code for a pc that the hart now goes to, nullptr to leave.
   const u8* (*resolve)(Cpu& cpu, u64 pc, i64 left);
   // From guest to host address for `size` bytes of one page, 0 when there is no way; the store's
@@ -25,6 +26,8 @@ struct Callees {
   // A CSR instruction with this operand; `left` is the budget behind it.
   QuickCsr (*quick_csr)(Cpu& cpu, const Step* step, u64 operand, i64 left);
 };
+// An offset in the page, and how many more instructions follow the one there.
+constexpr u64 interpreted_places(u16 offset, unsigned more) { return offset | u64{more} << 16; }
 constexpr u32 page_request(u32 size, bool store) { return size << 1 | store; }
 
 struct Thunks {
@@ -34,7 +37,7 @@ struct Thunks {
   const u8* leave_at_offset = nullptr;
   const u8* leave_at_pc = nullptr;
   const u8* resolve_pc = nullptr;
-  // Called: rax the step, rdx its offset in the page, rcx the instructions since the budget was
+  // Called: rax the first step, rdx interpreted_places(), rcx the instructions since the budget was
   // brought up to date; returns when control goes on below.
   const u8* interpret = nullptr;
   // Called: rcx an address, edx a page_request(); rdx the way to the host, or 0. Keeps all else.

@@ -94,10 +94,14 @@ void Translator::plan_checks() {
   for (unsigned k = 0; k < unit_.size(); ++k) {
     if (unit_[k].entry) plan.start();
     plan.add(unit_[k].insn, k, sharing_);
-    if (is_csr(unit_[k].insn)) plan.start();  // it may change the table that is looked in
     unsigned target;
-    if (leads_back(k, target)) back.push_back({k, target});
+    const bool turns = leads_back(k, target);
+    if (turns) back.push_back({k, target});
+    // A CSR access may change the table that is looked in; the budget is brought up to date where a
+    // branch leads back.
+    if (turns || is_csr(unit_[k].insn)) plan.start();
   }
+  SharingPlan::finish(sharing_);
   if (back.empty()) return;
   std::vector<Insn> path;
   for (const Place& p : unit_) path.push_back(p.insn);
@@ -174,12 +178,11 @@ bool Translator::emit_lifted(unsigned place) {
   if (!lifter.supported()) return false;
   ColdStub& cold = lifter.cold();
   if (cold.needed()) {
-    cold.back = e.here();
     cold.place = place;
     cold.done = done_;
-    cold.fp_live = lifter.facts.fp_live;
     cold_.push_back(std::move(cold));
   }
+  note_behind(place);
   finish(lifter.flow());
   return true;
 }
@@ -189,13 +192,18 @@ bool Translator::emit_lifted(unsigned place) {
 void Translator::emit_interpreted(unsigned place) {
   ColdStub cold;
   cold.misses.push_back(e.jmp());
-  cold.back = e.here();
   cold.place = place;
   cold.done = done_;
-  cold.fp_live = lifter.facts.fp_live;
   cold_.push_back(std::move(cold));
+  note_behind(place);
   lifter.facts.boxed &= ~(u32{1} << unit_[place].insn.rd);
   if (is_csr(unit_[place].insn)) lifter.start_path();
+}
+
+// Where cold stubs come back to.
+void Translator::note_behind(unsigned place) {
+  unit_[place].back = e.here();
+  unit_[place].fp_live = lifter.facts.fp_live;
 }
 
 void Translator::finish(Flow flow) {

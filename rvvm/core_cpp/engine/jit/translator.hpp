@@ -46,6 +46,8 @@ class Translator {
     u16 offset;
     bool entry = false;  // control comes here from elsewhere than above,
     bool loop = false;   // from below: budget and attention are looked at here
+    bool fp_live = false;  // behind it
+    const u8* back = nullptr;  // behind it
     const u8* code = nullptr;
     const u8* entering = nullptr;  // the same, after emptying the slots of its loops
   };
@@ -76,6 +78,7 @@ class Translator {
   void emit_place(unsigned place);
   bool emit_lifted(unsigned place);
   void emit_interpreted(unsigned place);
+  void note_behind(unsigned place);
   void finish(Flow flow);
   void go(i64 offset);  // the budget is up to date
   void go_elsewhere();  // to the pc in rax
@@ -86,7 +89,8 @@ class Translator {
   void emit_page_miss(const PageMiss& miss);
   void keep_page(const PageMiss& miss);
   void emit_float_miss(const FloatMiss& miss, const ColdStub& stub);
-  void call_interpreter(const ColdStub& stub);
+  void call_interpreter(const ColdStub& stub, unsigned last);
+  void leave_behind(const ColdStub& stub, unsigned place);
   void leave_at(u64 offset);
   void emit_entering();
   void emit_outer_entries();
