@@ -152,14 +152,18 @@ class System:
         check_translations: bool = False,
         host_lacks: Sequence[str] = (),
         perf_map: bool = False,
+        background: bool = False,
+        swap_worth: int = 8,
     ) -> None:
         """``accel``: ``interp``, ``jit``, or ``auto`` for the fastest that this host has.
 
         The next four are for the translating engine: whether jumps lead straight to translated
         code, how many instructions a unit may have (1 to 64), the time a block comes up at which it
-        is translated, bytes of memory for code. ``host_lacks`` names what is not to be used of this
-        host: ``bmi1``, ``bmi2``, ``lzcnt``, ``popcnt``, ``avx``, ``fma``, ``avx512``, or ``x86-64``
-        itself. ValueError for what is not known, or not to be had on this host.
+        is translated, bytes of memory for code. ``swap_worth`` is how many more uses a guest
+        register must have than another, for a unit to give it that one's host register.
+        ``host_lacks`` names what is not to be used of this host: ``bmi1``, ``bmi2``, ``lzcnt``,
+        ``popcnt``, ``avx``, ``fma``, ``avx512``, or ``x86-64`` itself. ValueError for what is not
+        known, or not to be had on this host.
 
         With ``threads`` several harts run on a host thread each, and take turns only while somebody
         observes, where time counts instructions, and for a small budget.
@@ -169,7 +173,8 @@ class System:
         ``check_translations`` each access that a cached translation serves makes its walk all the
         same; where they differ, ``run`` raises RuntimeError.
 
-        ``perf_map`` writes what Linux perf wants to know about translated code.
+        ``perf_map`` writes what Linux perf wants to know about translated code. With ``background``
+        a thread translates for harts that take turns, while they go on interpreting.
         """
     @property
     def accel(self) -> str:

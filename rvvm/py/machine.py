@@ -145,6 +145,7 @@ class Machine:
                 accel=self.options.core_accel,
                 threads=self.options.core_threads,
                 perf_map=self.options.perf_map,
+                background=len(os.sched_getaffinity(0)) > 1,
             )
         except ValueError as error:
             asked = str(error).startswith("accel")

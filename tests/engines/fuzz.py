@@ -49,6 +49,8 @@ def engine_options(chance: Random) -> dict[str, Any]:
         "chain": chance.random() < 0.85,
         "unit_limit": chance.choice((64, 64, 64, 64, 1, 2, 5, 17)),
         "code_size": chance.choice((1 << 20, 1 << 20, 1)),
+        "swap_worth": chance.choice((8, 2, 1)),
+        "background": chance.random() < 0.2,
         "host_lacks": [name for name in HOST_FEATURES if chance.random() < 0.1],
         **debugging,
     }

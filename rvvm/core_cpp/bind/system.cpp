@@ -58,6 +58,7 @@ std::unique_ptr<jit::Jit> make_translator(const std::string& accel, const jit::O
     throw py::value_error("accel is auto, interp or jit, not " + accel);
   if (options.unit_limit < 1 || options.unit_limit > CodeCache::max_block)
     throw py::value_error("a unit has 1 to 64 instructions");
+  if (options.swap_worth < 1) throw py::value_error("to swap registers must be worth a use");
   if (accel == "interp" || (automatic && !options.host.x86_64)) return nullptr;
   if (!options.host.x86_64) throw py::value_error("accel jit: made for x86-64 hosts only");
   return std::make_unique<jit::Jit>(options, code_size);
@@ -74,16 +75,19 @@ std::shared_ptr<SystemFace> make_system(u64 timebase, const std::string& clock_n
                                         const std::string& accel, bool chain, unsigned unit_limit,
                                         unsigned hot, std::size_t code_size, bool threads,
                                         std::optional<u64> disturb, bool check_translations,
-                                        const std::vector<std::string>& host_lacks, bool perf_map) {
+                                        const std::vector<std::string>& host_lacks, bool perf_map,
+                                        bool background, unsigned swap_worth) {
   if (timebase == 0 || timebase > Clock::highest_frequency)
     throw py::value_error("timebase is in ticks a second, 1 to 8,589,934,591");
   if (clock_name != "host" && clock_name != "instructions")
     throw py::value_error("clock is host or instructions, not " + clock_name);
   const Clock clock{timebase, clock_name == "instructions"};
   const jit::Options options{.chain = chain,
+                             .background = background,
                              .perf_map = perf_map,
                              .unit_limit = unit_limit,
                              .hot = hot,
+                             .swap_worth = swap_worth,
                              .host = host_without(host_lacks)};
   std::unique_ptr<Interpreter> engine = make_translator(accel, options, code_size);
   const char* name = engine ? "jit" : "interp";
@@ -337,7 +341,8 @@ void bind_system(py::module_& m) {
            py::arg("hot") = jit::Options{}.hot, py::arg("code_size") = jit::Jit::default_size,
            py::arg("threads") = false, py::arg("disturb") = py::none(),
            py::arg("check_translations") = false,
-           py::arg("host_lacks") = std::vector<std::string>{}, py::arg("perf_map") = false)
+           py::arg("host_lacks") = std::vector<std::string>{}, py::arg("perf_map") = false,
+           py::arg("background") = false, py::arg("swap_worth") = jit::Options{}.swap_worth)
       .def_readonly("accel", &SystemFace::accel)
       .def_property_readonly("harts", &harts)
       .def_property(

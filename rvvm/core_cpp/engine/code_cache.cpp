@@ -85,7 +85,8 @@ bool CodeCache::find(Hpa at, const Block*& found) {
   std::lock_guard lock(mutex);
   if (!(bus.ram(at)->flags(at) & page_has_code)) return false;
   Page* page = page_at(at);
-  if (!page) page = (pages_[at.value / page_size] = std::make_unique<Page>(pool_)).get();
+  if (!page)
+    page = (pages_[at.value / page_size] = std::make_unique<Page>(pool_, ++serials_)).get();
   const u16& number = page->numbers[(at.value & page_mask) / 2];
   if (!number) build(at, *page);
   const Block& block = page->blocks[number - 1];

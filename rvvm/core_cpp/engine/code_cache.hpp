@@ -71,7 +71,7 @@ class StepStore {
 
 // What a translating engine keeps with a page, and loses with it. Offsets are within the page.
 struct PageTranslations {
-  explicit PageTranslations(StepPool& pool) : steps{pool} {}
+  PageTranslations(StepPool& pool, u64 serial) : steps{pool}, serial{serial} {}
 
   struct Waiting {
     u16 offset;
@@ -80,6 +80,12 @@ struct PageTranslations {
   std::vector<Waiting> waiting;  // jumps to offsets that have no code yet
   StepStore steps;               // for what translated code leaves to handlers
   std::vector<u8*> guards;       // conditional jumps out, one at each entry
+  struct Range {
+    u16 from, to;
+    bool operator==(const Range&) const = default;
+  };
+  std::vector<Range> under_way;  // is being translated
+  const u64 serial;              // no other page ever has it
 
   // Where code for an offset starts; the first that is entered stays.
   const u8* entry(u64 offset) const {
@@ -118,6 +124,11 @@ class CodeCache {
 
   // The next three want the lock. Of the page that an earlier find() was in.
   PageTranslations& translations(Hpa at) { return page_at(at)->translations; }
+  // Whether it is still the one that it was.
+  bool has_page(Hpa at, u64 serial) {
+    const Page* page = page_at(at);
+    return page && page->translations.serial == serial;
+  }
   // The code for this place: an entry, and what its block is known by.
   void translated(Hpa at, const u8* code);
   // Translated code for this place, nullptr where there is none.
@@ -151,7 +162,7 @@ class CodeCache {
   static constexpr unsigned lines = page_size / 64;
   // Sparse and found by chance, so small: pages are what the host's caches miss.
   struct Page {
-    explicit Page(StepPool& pool) : steps{pool}, translations{pool} {}
+    Page(StepPool& pool, u64 serial) : steps{pool}, translations{pool, serial} {}
     std::array<u16, page_size / 2> numbers{};  // of the blocks that start at an offset, from 1
     std::deque<Block> blocks;
     StepStore steps;
@@ -174,6 +185,7 @@ class CodeCache {
   std::unordered_map<u64, std::unique_ptr<Page>> pages_;
   std::array<Recent, 4096> recent_{};
   std::vector<std::unique_ptr<Page>> dropped_;
+  u64 serials_ = 0;                                 // the last one
   std::atomic<std::size_t> steps_{0}, garbage_{0};  // garbage_: of dropped_
 };
 

@@ -42,6 +42,7 @@ struct TranslatedState {
   std::array<PageSlot, page_slots_count> page_slots;
   // Floating-point registers are in the host's, and MXCSR has frm and collects flags.
   bool fp_live = false;
+  std::array<u64, 32> saved_f;  // the host's, over a call that leaves them alone
   u32 mxcsr = 0;
   u32 clean_mxcsr = mxcsr::clean;
   std::array<u32, 8> mxcsr_of_frm = mxcsr::of_frm();

@@ -10,6 +10,7 @@ void Translator::leave_at(u64 offset) {
 
 // The instruction, and those behind it up to another.
 void Translator::call_interpreter(const ColdStub& stub, unsigned last) {
+  swap.out();
   e.mov_imm(rax, reinterpret_cast<u64>(&steps_[stub.place]));
   e.mov_imm(rdx, interpreted_places(unit_[stub.place].offset, last - stub.place));
   e.mov_imm(rcx, stub.done);
@@ -52,7 +53,10 @@ void Translator::emit_page_miss(const PageMiss& miss) {
 void Translator::emit_float_miss(const FloatMiss& miss, const ColdStub& stub) {
   e.link_here(miss.jump);
   e.link(e.call(), thunks.load_fp);
-  e.link(e.jcc(Cond::ne), miss.back);
+  u8* none = e.jcc(Cond::e);
+  swap.load_float();
+  e.link(e.jmp(), miss.back);
+  e.link_here(none);
   call_interpreter(stub, stub.place);
   leave_behind(stub, stub.place);
 }
@@ -70,10 +74,13 @@ void Translator::emit_cold(const ColdStub& stub) {
   const unsigned last = std::max<unsigned>(stub.place, sharing_[stub.place].through);
   const Place& behind = unit_[last];
   call_interpreter(stub, last);
+  swap.load();
   if (behind.fp_live) {
     e.link(e.call(), thunks.load_fp);
+    swap.load_float();
     if (last == stub.place) return e.link(e.jmp(), behind.back);
     e.link(e.jcc(Cond::ne), behind.back);
+    swap.out();
     return leave_behind(stub, last);
   }
   e.link(e.jmp(), behind.back);
@@ -95,18 +102,19 @@ void Translator::emit_entering() {
 // they have one.
 void Translator::emit_outer_entries() {
   for (Place& p : unit_) {
-    if (!p.code) continue;
-    if (p.loop) {
-      p.code = p.entering;
+    if (!p.code || p.outer) continue;
+    if (p.loop && !swap.needed()) {
+      p.outer = p.entering;
       continue;
     }
-    p.code = e.here();
-    emit_guard(p.offset);
+    p.outer = e.here();
+    if (!p.loop) emit_guard(p.offset, false);
+    swap.in();
     e.link(e.jmp(), p.entering);
   }
 }
 
-void Translator::emit_behind(PageTranslations& page) {
+void Translator::emit_behind() {
   for (const Side& side : sides_) {
     e.link_here(side.jump);
     here_ = side.from;
@@ -120,21 +128,12 @@ void Translator::emit_behind(PageTranslations& page) {
   }
   for (const ColdStub& stub : cold_) emit_cold(stub);
   emit_outer_entries();
-  for (const Exit& leave : leaves_) {
-    e.link_here(leave.jump);
-    leave_at(leave.offset);
-  }
-  for (const Exit& exit : exits_) {
-    const u8* known = options.chain ? page.entry(exit.offset) : nullptr;
-    if (known) {
-      e.link(exit.jump, known);
-      ++jumps_;
-      continue;
+  for (const auto& way_out : {std::span{leaves_}, std::span{exits_}})
+    for (const Exit& leave : way_out) {
+      e.link_here(leave.jump);
+      if (leave.swapped) swap.out();
+      leave_at(leave.offset);
     }
-    if (options.chain) page.waiting.push_back({exit.offset, exit.jump});
-    e.link_here(exit.jump);
-    leave_at(exit.offset);
-  }
 }
 
 }  // namespace rvvm::jit

@@ -61,14 +61,14 @@ bool ExpressionEmitter::leaf(const Arena& arena, i16 id, Reg d) {
   switch (n.kind) {
     case Kind::constant: e.mov_imm(d, n.imm); return true;
     case Kind::x:
-      if (pinned(n.reg, host_reg))
+      if (registers.pinned(n.reg, host_reg))
         e.mov(d, host_reg);
       else
         e.mov(d, layout.x_at(n.reg));
       return true;
     case Kind::f: {
       Xmm host_xmm;
-      if (layout.pinned(n.reg, host_xmm))
+      if (registers.pinned(n.reg, host_xmm))
         e.movq(d, host_xmm);
       else
         e.mov(d, layout.f_at(n.reg));
@@ -86,7 +86,7 @@ bool ExpressionEmitter::leaf(const Arena& arena, i16 id, Reg d) {
 
 bool ExpressionEmitter::anywhere(const Arena& arena, i16 id, Reg d, Scratch free, Reg& where) {
   where = d;
-  if (arena[id].kind == Kind::x && pinned(arena[id].reg, where)) return true;
+  if (arena[id].kind == Kind::x && registers.pinned(arena[id].reg, where)) return true;
   return into(arena, id, d, free);
 }
 
@@ -238,7 +238,7 @@ bool ExpressionEmitter::shift(const Arena& arena, const Node& n, Reg d, Scratch 
   Reg a, b, spare;
   if (!anywhere(arena, n.a, d, free, a)) return false;
   b = rax;
-  const bool register_amount = arena[n.b].kind == Kind::x && pinned(arena[n.b].reg, b);
+  const bool register_amount = arena[n.b].kind == Kind::x && registers.pinned(arena[n.b].reg, b);
   if (!register_amount) {
     if (!take(free, spare) || !into(arena, n.b, spare, free)) return false;
     b = spare;
@@ -311,7 +311,7 @@ bool ExpressionEmitter::compare(const Arena& arena, const Node& n, Scratch free,
     e.alu(Alu::cmp, layout.x_at(arena[n.a].reg), static_cast<i32>(right.imm));
     return true;
   }
-  if (far(arena[n.a]) && right.kind == Kind::x && pinned(right.reg, b)) {
+  if (far(arena[n.a]) && right.kind == Kind::x && registers.pinned(right.reg, b)) {
     e.alu(Alu::cmp, layout.x_at(arena[n.a].reg), b);
     return true;
   }
@@ -353,7 +353,7 @@ bool ExpressionEmitter::choose(const Arena& arena, const Node& n, Reg d, Scratch
   // A constant zero must not be made by xor here: it would change the flags.
   auto operand = [&](i16 id, Reg spare, Reg& where) {
     where = spare;
-    if (arena[id].kind == Kind::x && pinned(arena[id].reg, where)) return true;
+    if (arena[id].kind == Kind::x && registers.pinned(arena[id].reg, where)) return true;
     if (!is_constant(arena, id)) return leaf(arena, id, spare);
     e.mov_keeping_flags(spare, arena[id].imm);
     return true;
@@ -410,14 +410,14 @@ bool ExpressionEmitter::in_memory(const Arena& arena, const Node& n, unsigned rd
   }
   Reg source = rcx;
   if (b->kind != Kind::x) return false;
-  if (!pinned(b->reg, source)) e.mov(source, layout.x_at(b->reg));
+  if (!registers.pinned(b->reg, source)) e.mov(source, layout.x_at(b->reg));
   e.alu(op, layout.x_at(rd), source);
   return true;
 }
 
 bool ExpressionEmitter::assign(const Arena& arena, i16 id, unsigned rd) {
   Reg host_reg;
-  if (!pinned(rd, host_reg)) {
+  if (!registers.pinned(rd, host_reg)) {
     if (in_memory(arena, arena[id], rd)) return true;
     Reg where;
     if (!anywhere(arena, id, rax, scratch_all, where)) return false;

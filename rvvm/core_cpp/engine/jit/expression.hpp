@@ -11,8 +11,9 @@ constexpr Scratch scratch_all = 7;
 
 class ExpressionEmitter {
  public:
-  ExpressionEmitter(Emitter& e, const Layout& layout, const HostFeatures& host)
-      : e{e}, layout{layout}, host{host} {}
+  ExpressionEmitter(Emitter& e, const Layout& layout, const Registers& registers,
+                    const HostFeatures& host)
+      : e{e}, layout{layout}, registers{registers}, host{host} {}
 
   // False where there is no lowering for it: then nothing that was written counts.
   bool into(const Arena& arena, i16 id, Reg d, Scratch free);
@@ -34,12 +35,13 @@ class ExpressionEmitter {
   bool compare(const Arena& arena, const Node& n, Scratch free, Cond& holds);
   bool choose(const Arena& arena, const Node& n, Reg d, Scratch free);
   bool in_memory(const Arena& arena, const Node& n, unsigned rd);
-  bool far(const Node& n) const { return n.kind == Kind::x && n.reg && !is_pinned(n.reg); }
+  bool far(const Node& n) const { return n.kind == Kind::x && n.reg && !registers.x.pinned(n.reg); }
   bool safe_in_place(const Arena& arena, i16 id, unsigned rd) const;
   bool mentions(const Arena& arena, i16 id, unsigned guest) const;
 
   Emitter& e;
   const Layout& layout;
+  const Registers& registers;
   const HostFeatures& host;
 };
 

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <string>
 
@@ -131,17 +132,17 @@ Jit::Jit(const Options& options, std::size_t size)
 
 void Jit::prepare(const Cpu& cpu) {
   layout_ = Layout::of(cpu, options_.host);
-  thunks_ = emit_thunks(emitter_, layout_,
-                        {interpret, resolve, host_delta, zero_block, access_csr});
+  thunks_ =
+      emit_thunks(emitter_, layout_, {interpret, resolve, host_delta, zero_block, access_csr});
   first_ = emitter_.at();
-  if (perf_map_) note_for_perf(buffer_.write(), 0);
+  if (perf_map_)
+    note_for_perf(buffer_.write(), static_cast<std::size_t>(first_ - buffer_.write()), 0);
   prepared_ = true;
 }
 
 // "start size name", in hexadecimal: what perf reads from /tmp/perf-PID.map.
-void Jit::note_for_perf(const u8* from, u64 pc) {
+void Jit::note_for_perf(const u8* from, std::size_t size, u64 pc) {
   const u8* run = buffer_.run() + (from - buffer_.write());
-  const auto size = static_cast<unsigned long>(emitter_.at() - from);
   std::fprintf(perf_map_.get(), "%lx %lx ", reinterpret_cast<unsigned long>(run), size);
   if (pc)
     std::fprintf(perf_map_.get(), "guest_%lx\n", static_cast<unsigned long>(pc));
@@ -150,6 +151,7 @@ void Jit::note_for_perf(const u8* from, u64 pc) {
 }
 
 void Jit::forget() {
+  if (workshop_) workshop_->clear();
   if (prepared_)
     emitter_ = {first_, buffer_.run() + (first_ - buffer_.write()), buffer_.write_end(),
                 options_.host.avx};
@@ -157,36 +159,79 @@ void Jit::forget() {
   full_ = false;
 }
 
-// The block's code, made when it is hot.
-const u8* Jit::code_for(Cpu& cpu, const Block& block) {
-  if (block.code || ++block.heat < options_.hot) return block.code;
+std::optional<Job> Jit::job_for(Cpu& cpu) {
   const auto at = cpu.mmu.fetch(cpu.hart.pc);
-  if (!at) return nullptr;
+  if (!at) return std::nullopt;
+  const Hpa page{at->value & ~page_mask};
+  PageTranslations& translations = cpu.code.translations(page);
+  const u64 offset = at->value & page_mask;
+  const auto covers = [offset](const auto& range) {
+    return range.from <= offset && offset < range.to;
+  };
+  if (std::ranges::any_of(translations.under_way, covers)) return std::nullopt;
+  Job job{read_unit(cpu.mmu.bus.host(page, page_size), static_cast<u16>(at->value & page_mask),
+                    options_.unit_limit, cpu.code.decoded, translations),
+          &cpu.code, page, translations.serial, cpu.hart.pc};
+  job.unit.extensions = cpu.hart.extensions;
+  job.unit.threads = cpu.threads;
+  cpu.code.cover(*at, job.unit.end - job.unit.offset);
+  translations.under_way.push_back({job.unit.offset, job.unit.end});
+  return job;
+}
+
+void Jit::translate(Unit& unit) {
+  if (buffer_.write_end() - emitter_.at() < static_cast<std::ptrdiff_t>(unit_bytes))
+    return void(full_ = true);
+  const u64 begun = nanoseconds();
+  unit.code = emitter_.at();
+  translator_.translate(unit);
+  unit.bytes = static_cast<std::size_t>(emitter_.at() - unit.code);
+  unit.nanoseconds = nanoseconds() - begun;
+}
+
+// What has been translated meanwhile, unless its page is gone.
+void Jit::install(const Job& job) {
+  const Unit& unit = job.unit;
+  if (!job.cache->has_page(job.page, job.serial)) return;
+  std::erase(job.cache->translations(job.page).under_way,
+             PageTranslations::Range{unit.offset, unit.end});
+  if (!unit.code) return;
+  ++stats_.units;
+  stats_.instructions += unit.insns.size();
+  stats_.bytes += unit.bytes;
+  stats_.jumps += jit::install(unit, *job.cache, job.page, emitter_);
+  stats_.nanoseconds += unit.nanoseconds;
+  if (perf_map_) note_for_perf(unit.code, unit.bytes, job.pc);
+}
+
+void Jit::install_done() {
+  for (const Job& job : workshop_->take_done()) install(job);
+}
+
+// The block's code: made when it is hot, at once or in the background.
+const u8* Jit::code_for(Cpu& cpu, const Block& block) {
+  if (workshop_ && workshop_->any_done()) install_done();
+  if (block.code) return block.code;
+  const bool background = options_.background && !cpu.threads;
+  const u32 heat = ++block.heat;
+  if (background ? heat != options_.hot : heat < options_.hot) return nullptr;
   const CodeLock lock{cpu};
   if (block.code) return block.code;  // another hart was first
+  if (full_ || (workshop_ && !workshop_->here())) return nullptr;
   if (!prepared_) prepare(cpu);
-  if (buffer_.write_end() - emitter_.at() < static_cast<std::ptrdiff_t>(unit_bytes)) {
-    full_ = true;
+  std::optional<Job> job = job_for(cpu);
+  if (!job) {
+    block.heat = 0;  // another time
     return nullptr;
   }
-  const u64 begun = nanoseconds();
-  const u8* before = emitter_.at();
-  const Hpa page{at->value & ~page_mask};
-  options_.threads = cpu.threads;
-  translator_.translate({.page = cpu.mmu.bus.host(page, page_size),
-                         .offset = static_cast<u16>(at->value & page_mask),
-                         .extensions = cpu.hart.extensions,
-                         .decoded = cpu.code.decoded},
-                        cpu.code.translations(page));
-  cpu.code.cover(*at, translator_.bytes_covered());
-  for (const auto& entry : translator_.entries())
-    cpu.code.translated(Hpa{page.value + entry.offset}, entry.code);
-  ++stats_.units;
-  stats_.instructions += translator_.instructions();
-  stats_.bytes += emitter_.at() - before;
-  stats_.jumps += translator_.jumps();
-  stats_.nanoseconds += nanoseconds() - begun;
-  if (perf_map_) note_for_perf(before, cpu.hart.pc);
+  if (background) {
+    if (!workshop_) workshop_.emplace([this](Unit& unit) { translate(unit); });
+    if (!workshop_->ask(std::move(*job))) block.heat = 0;
+    return nullptr;
+  }
+  if (workshop_) workshop_->clear();
+  translate(job->unit);
+  install(*job);
   return block.code;
 }
 

@@ -5,6 +5,7 @@
 #include "engine/interpreter.hpp"
 #include "engine/jit/code_buffer.hpp"
 #include "engine/jit/translator.hpp"
+#include "engine/jit/workshop.hpp"
 
 namespace rvvm::jit {
 
@@ -22,8 +23,13 @@ class Jit final : public Interpreter {
  private:
   void run_entry(Cpu& cpu, JumpEntry& entry, i64 left) override;
   const u8* code_for(Cpu& cpu, const Block& block);
+  // From the pc on; nothing where the fetch traps.
+  std::optional<Job> job_for(Cpu& cpu);
+  void translate(Unit& unit);
+  void install(const Job& job);
+  void install_done();
   void prepare(const Cpu& cpu);
-  void note_for_perf(const u8* from, u64 pc);
+  void note_for_perf(const u8* from, std::size_t size, u64 pc);
 
   Options options_;
   CodeBuffer buffer_;
@@ -39,6 +45,7 @@ class Jit final : public Interpreter {
     void operator()(std::FILE* file) const { std::fclose(file); }
   };
   std::unique_ptr<std::FILE, Close> perf_map_;
+  std::optional<Workshop> workshop_;  // its thread uses the emitter and the translator
 };
 
 }  // namespace rvvm::jit

@@ -5,6 +5,7 @@
 #include "engine/cpu.hpp"
 #include "engine/jit/emitter.hpp"
 #include "engine/jit/host_features.hpp"
+#include "engine/jit/registers.hpp"
 
 namespace rvvm::jit {
 
@@ -13,12 +14,7 @@ constexpr Reg cpu_reg = rbp, left_reg = r15;
 // much are within a byte's displacement.
 constexpr i32 cpu_bias = 128;
 
-// Guest registers that live in host registers while translated code runs; the others stay in
-// memory. a0 to a5, s0, s1, sp and ra: what compilers use most.
-template <class HostReg> struct Pin {
-  u8 guest;
-  HostReg host;
-};
+// a0 to a5, s0, s1, sp and ra: what compilers use most.
 constexpr Pin<Reg> pins[] = {{10, rbx}, {11, r12}, {12, r13}, {13, r14}, {14, rsi},
                              {15, rdi}, {8, r8},   {9, r9},   {2, r10},  {1, r11}};
 // fa0 to fa5 and ft0 to ft7, which compilers take first; the others, but two, where the host has
@@ -32,26 +28,12 @@ constexpr Pin<Xmm> fp_pins[] = {{10, xmm2},  {11, xmm3},  {12, xmm4},  {13, xmm5
                                 {21, xmm27}, {22, xmm28}, {23, xmm29}, {24, xmm30}, {25, xmm31}};
 constexpr std::size_t fp_pins_without_avx512 = 14;
 
-constexpr bool pinned(unsigned guest, Reg& host) {
-  for (const Pin<Reg>& p : pins) {
-    if (p.guest != guest) continue;
-    host = p.host;
-    return true;
-  }
-  return false;
-}
-
-constexpr bool is_pinned(unsigned guest) {
-  Reg host;
-  return pinned(guest, host);
-}
-
 struct Layout {
   i32 x, f, pc, csrs, csr_reach, csr_bank, fcsr, entry_budget, fp_dirty, ways, left;
   i32 tlb_entries, tlb_mask;
   i32 reserved, reserved_width, reserved_address, reserved_value;
-  i32 pc_page, deltas, page_slots, fp_live, mxcsr, clean_mxcsr, mxcsr_of_frm, fflags_of_mxcsr, box,
-      sign, magnitude;
+  i32 pc_page, deltas, page_slots, fp_live, saved_f, mxcsr, clean_mxcsr, mxcsr_of_frm,
+      fflags_of_mxcsr, box, sign, magnitude;
 
   std::span<const Pin<Xmm>> fp_pins;
   // From a host address to the physical one, where there is but one RAM.
@@ -87,6 +69,7 @@ struct Layout {
             .deltas = at(t.deltas),
             .page_slots = at(t.page_slots),
             .fp_live = at(t.fp_live),
+            .saved_f = at(t.saved_f),
             .mxcsr = at(t.mxcsr),
             .clean_mxcsr = at(t.clean_mxcsr),
             .mxcsr_of_frm = at(t.mxcsr_of_frm),
@@ -98,15 +81,6 @@ struct Layout {
                                                                  : fp_pins_without_avx512),
             .one_ram = cpu.mmu.bus.rams().size() == 1,
             .ram_to_physical = ram.base() - reinterpret_cast<u64>(ram.host())};
-  }
-
-  bool pinned(unsigned guest, Xmm& where) const {
-    for (const Pin<Xmm>& p : fp_pins) {
-      if (p.guest != guest) continue;
-      where = p.host;
-      return true;
-    }
-    return false;
   }
 
   Mem cpu_field(i32 offset) const { return {cpu_reg, offset}; }

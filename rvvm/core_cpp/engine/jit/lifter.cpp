@@ -60,7 +60,7 @@ void Lifter::jump_and_link(unsigned rd, U target) {
 void Lifter::put_integer(unsigned rd, Reg value) {
   Reg host_reg;
   if (!rd) return;
-  if (pinned(rd, host_reg))
+  if (registers.pinned(rd, host_reg))
     e.mov(host_reg, value);
   else
     e.mov(layout.x_at(rd), value);
@@ -68,7 +68,7 @@ void Lifter::put_integer(unsigned rd, Reg value) {
 
 Reg Lifter::integer_in(unsigned r, Reg spare) {
   Reg where;
-  if (pinned(r, where)) return where;
+  if (registers.pinned(r, where)) return where;
   if (r)
     e.mov(spare, layout.x_at(r));
   else
@@ -220,7 +220,7 @@ void Lifter::load_any(unsigned rd, U address, Width width, bool sign) {
   Mem where{};
   if (!operand(address, width, false, where)) return void(supported_ = false);
   Reg d = rax;
-  if (rd) pinned(rd, d);
+  if (rd) registers.pinned(rd, d);
   e.load(d, where, width, sign);
   if (rd && d == rax) e.mov(layout.x_at(rd), rax);
 }
@@ -240,7 +240,7 @@ void Lifter::load_float(unsigned rd, U address, Width width) {
   const bool wide = width == Width::b8;
   if (width == Width::b2 || !operand(address, width, false, where)) return void(supported_ = false);
   Xmm d = xmm0;
-  layout.pinned(rd, d);
+  registers.pinned(rd, d);
   e.movs(d, where, wide);
   if (!wide) e.packed(Packed::or_, d, d, layout.cpu_field(layout.box));
   put_float(rd, d, wide);
@@ -256,7 +256,7 @@ void Lifter::f(unsigned r, U value) {
   Reg where;
   Xmm d;
   supported_ &= expression.anywhere(arena_, value.id(arena_), rax, scratch_all, where);
-  if (layout.pinned(r, d))
+  if (registers.pinned(r, d))
     e.movq(d, where);
   else
     e.mov(layout.f_at(r), where);
@@ -274,7 +274,7 @@ void Lifter::require_rounding(const Insn& i, bool exact) {
 void Lifter::require_boxed(unsigned r) {
   if (facts.boxed >> r & 1) return;
   Xmm where;
-  if (layout.pinned(r, where)) {
+  if (registers.pinned(r, where)) {
     e.movq(rax, where);
     e.shift(Shift::shr, rax, 32);
     e.alu32(Alu::cmp, rax, -1);
@@ -288,12 +288,12 @@ void Lifter::require_boxed(unsigned r) {
 Xmm Lifter::float_result(unsigned rd, std::initializer_list<unsigned> sources) {
   Xmm d;
   const bool shared = std::ranges::find(sources, rd) != sources.end();
-  return !shared && host.avx && layout.pinned(rd, d) ? d : xmm0;
+  return !shared && host.avx && registers.pinned(rd, d) ? d : xmm0;
 }
 
 Xmm Lifter::float_in(unsigned r, Xmm spare) {
   Xmm where;
-  if (layout.pinned(r, where)) return where;
+  if (registers.pinned(r, where)) return where;
   e.movs(spare, layout.f_at(r), true);
   return spare;
 }
@@ -305,7 +305,7 @@ void Lifter::float_to(unsigned r, Xmm d) {
 
 void Lifter::put_float(unsigned rd, Xmm value, bool wide) {
   Xmm d;
-  if (layout.pinned(rd, d))
+  if (registers.pinned(rd, d))
     e.mova(d, value);
   else
     e.movs(layout.f_at(rd), value, true);

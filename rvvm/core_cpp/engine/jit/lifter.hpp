@@ -31,8 +31,12 @@ class Lifter {
  public:
   using U = Value;
 
-  Lifter(Emitter& e, const Layout& layout, const HostFeatures& host)
-      : e{e}, layout{layout}, host{host}, expression{e, layout, host} {}
+  Lifter(Emitter& e, const Layout& layout, const Registers& registers, const HostFeatures& host)
+      : e{e},
+        layout{layout},
+        registers{registers},
+        host{host},
+        expression{e, layout, registers, host} {}
 
   // For a hart where a jump's target must not have these bits (Cpu::misaligned_pc), among others on
   // threads or not.
@@ -146,6 +150,7 @@ class Lifter {
 
   Emitter& e;
   const Layout& layout;
+  const Registers& registers;
   const HostFeatures& host;
   ExpressionEmitter expression;
   Facts facts;

@@ -72,7 +72,7 @@ template <class F, bool P, bool A> struct Lifter::Lower<fp::Fused<F, P, A>> {
     m.float_to(i.rs1, xmm0);
     const Xmm b = m.float_in(i.rs2, xmm1);
     Xmm c;
-    if (m.layout.pinned(i.rs3, c))
+    if (m.registers.pinned(i.rs3, c))
       m.e.fmadd213(xmm0, b, c, wide, opcode);
     else
       m.e.fmadd213(xmm0, b, m.layout.f_at(i.rs3), wide, opcode);

@@ -49,6 +49,14 @@ class ThunkEmitter {
   void reload_fp() {
     for (const auto& p : layout.fp_pins) e.movs(p.host, layout.f_at(p.guest), true);
   }
+  // The home of a guest register may hold another value than its host register (registers.hpp).
+  template <class Move> void saved_fp(Move move) {
+    i32 at = layout.saved_f;
+    for (const auto& p : layout.fp_pins) {
+      move(p.host, layout.cpu_field(at));
+      at += 8;
+    }
+  }
   u8* skip_unless_live() {
     e.cmp8(layout.cpu_field(layout.fp_live), 0);
     return e.jcc(Cond::e);
@@ -137,12 +145,12 @@ class ThunkEmitter {
   void save() {
     for (Reg r : caller_saved) e.push(r);
     u8* dead = skip_unless_live();
-    store_fp();
+    saved_fp([this](Xmm host, Mem at) { e.movs(at, host, true); });
     e.link_here(dead);
   }
   void restore() {
     u8* dead = skip_unless_live();
-    reload_fp();
+    saved_fp([this](Xmm host, Mem at) { e.movs(host, at, true); });
     e.link_here(dead);
     for (int k = std::size(caller_saved) - 1; k >= 0; --k) e.pop(caller_saved[k]);
   }

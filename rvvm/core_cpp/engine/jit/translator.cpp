@@ -2,38 +2,37 @@
 
 #include <algorithm>
 
-#include "engine/handlers.hpp"
 #include "engine/jit/lifts.hpp"
 
 namespace rvvm::jit {
 
 namespace {
 
-bool is_csr(const Insn& insn) {
-  const Format format = row(insn.op).format;
-  return format == Format::Csr || format == Format::CsrI;
-}
 std::optional<PlainCsr> plain_csr(const Insn& insn, const ExtSet& extensions) {
   if (!is_csr(insn)) return std::nullopt;
   return rvvm::plain_csr(static_cast<u16>(insn.imm & 0xfff), extensions);
 }
 
-// Nothing behind these belongs to the same straight path.
-bool ends_unit(const Insn& insn) {
-  if (insn.op == Op::illegal || insn.op == Op::jal || insn.op == Op::jalr) return true;
-  return row(insn.op).is(flag::serial) && !is_csr(insn);
-}
 // Lifted by the translator's own means, not by a body.
 bool is_called(const Insn& insn) { return is_csr(insn) || insn.op == Op::cbo_zero; }
 bool is_branch(const Insn& insn) { return row(insn.op).format == Format::B; }
 
 }  // namespace
 
-void Translator::begin(const Source& source) {
-  extensions_ = &source.extensions;
-  lifter.begin(source.extensions.has(Ext::Zca) ? 0 : 2, options.threads);
+void Translator::begin(const Unit& unit) {
+  extensions_ = unit.extensions;
+  threads_ = unit.threads;
+  steps_ = unit.steps;
+  lifter.begin(unit.extensions.has(Ext::Zca) ? 0 : 2, unit.threads);
   unit_.clear();
   place_of_.fill(-1);
+  unsigned at = unit.offset;
+  for (const Insn& insn : unit.insns) {
+    place_of_[(at - unit.offset) / 2] = static_cast<i8>(unit_.size());
+    unit_.push_back({insn, static_cast<u16>(at)});
+    at += insn.length;
+  }
+  end_ = unit.end;
   loops_ = {};
   cold_.clear();
   sides_.clear();
@@ -41,23 +40,7 @@ void Translator::begin(const Source& source) {
   leaves_.clear();
   inner_.clear();
   guards_.clear();
-  entries_.clear();
-  done_ = jumps_ = 0;
-}
-
-void Translator::read(const Source& source) {
-  const u8* bytes = source.page;
-  unsigned at = source.offset;
-  while (at < page_size && unit_.size() < options.unit_limit) {
-    u32 bits = 0;
-    std::memcpy(&bits, bytes + at, std::min<u64>(4, page_size - at));
-    if (at + length_of(bits) > page_size) break;  // the rest is on another page
-    place_of_[(at - source.offset) / 2] = static_cast<i8>(unit_.size());
-    unit_.push_back({source.decoded.decode(bits), static_cast<u16>(at)});
-    at += length_of(bits);
-    if (ends_unit(unit_.back().insn)) break;
-  }
-  end_ = static_cast<u16>(at);
+  done_ = 0;
 }
 
 int Translator::place_at(i64 offset) const {
@@ -85,6 +68,24 @@ bool Translator::leads_back(unsigned place, unsigned& target) const {
   const int found = place_at(p.offset + i64{p.insn.imm});
   target = static_cast<unsigned>(found);
   return found >= 0 && target <= place;
+}
+
+// A loop's round counts as many.
+void Translator::choose_registers() {
+  constexpr u32 rounds = 8, most = rounds * rounds;
+  std::array<u32, unit_limit> weights;
+  weights.fill(1);
+  for (unsigned k = 0; k < unit_.size(); ++k) {
+    unsigned target;
+    if (!leads_back(k, target)) continue;
+    for (u32& weight : std::span{weights}.subspan(target, k + 1 - target))
+      weight = std::min(most, weight * rounds);
+  }
+  Uses uses{};
+  for (unsigned k = 0; k < unit_.size(); ++k) uses.count(unit_[k].insn, weights[k]);
+  // A CSR access by a call wants them where they are fixed.
+  if (std::ranges::any_of(unit_, [](const Place& p) { return is_csr(p.insn); })) uses.f.fill(0);
+  registers.choose(layout, uses, options.swap_worth);
 }
 
 void Translator::plan_checks() {
@@ -118,11 +119,11 @@ void Translator::spend(unsigned instructions) {
 }
 
 // Enough budget for the longest unit, and nothing that wants attention; else the run loop decides.
-void Translator::emit_guard(u16 offset) {
+void Translator::emit_guard(u16 offset, bool swapped) {
   e.alu(Alu::cmp, left_reg, layout.cpu_field(layout.entry_budget));
   u8* jump = e.jcc(Cond::l);
   guards_.push_back(jump);
-  leaves_.push_back({jump, offset});
+  leaves_.push_back({jump, offset, swapped});
 }
 
 // Every way round a loop passes a guard: at the unit's start, and where a branch leads back to.
@@ -131,12 +132,16 @@ void Translator::emit_entry(unsigned place) {
   done_ = 0;
   lifter.start_path();
   Place& p = unit_[place];
+  if (place == 0) {
+    p.outer = e.here();
+    swap.in();
+  }
   if (place == 0 || !loops_.keeps_slots(place - 1, place)) {
     p.entering = e.here();
     empty_slots(place);
   }
   p.code = e.here();
-  if (p.loop) emit_guard(p.offset);
+  if (p.loop) emit_guard(p.offset, true);
 }
 
 void Translator::empty_slots(unsigned place) {
@@ -171,7 +176,7 @@ bool Translator::emit_lifted(unsigned place) {
     lift(lifter, p.insn);
   else if (p.insn.op == Op::cbo_zero)
     lifter.zero_block(p.insn, thunks.zero_block);
-  else if (const auto csr = plain_csr(p.insn, *extensions_))
+  else if (const auto csr = plain_csr(p.insn, extensions_))
     lifter.csr(p.insn, *csr);
   else
     lifter.csr(p.insn, &steps_[place], done_, thunks.quick_csr);
@@ -229,13 +234,15 @@ void Translator::go(i64 offset) {
   }
   const int inside = options.chain ? place_at(offset) : -1;
   if (inside >= 0) return void(inner_.push_back({e.jmp(), here_, static_cast<unsigned>(inside)}));
-  if (options.threads) e.align_jump();  // it is changed while others run it
-  exits_.push_back({e.jmp(), static_cast<u16>(offset)});
+  swap.out();
+  if (threads_) e.align_jump();  // it is changed while others run it
+  exits_.push_back({e.jmp(), static_cast<u16>(offset), false});
 }
 
 // By the hart's ways, as Ways::add() places them: pc in rax.
 void Translator::go_elsewhere() {
   static_assert(sizeof(Way) == 16);
+  swap.out();
   if (!options.chain) return e.link(e.jmp(), thunks.leave_at_pc);
   e.mov32(rcx, rax);
   e.alu32(Alu::and_, rcx, 2 * Ways::entries - 2);
@@ -247,32 +254,21 @@ void Translator::go_elsewhere() {
   e.jmp(Mem{rdx, offsetof(Way, code), rcx, 3});
 }
 
-// New entries, for the jumps that wait for them too.
-void Translator::publish(PageTranslations& page) {
-  page.guards.insert(page.guards.end(), guards_.begin(), guards_.end());
-  for (const Place& p : unit_) {
-    if (!p.code || page.entry(p.offset)) continue;
-    entries_.push_back({p.offset, p.code});
-  }
-  if (entries_.empty()) return;
-  jumps_ += std::erase_if(page.waiting, [this](const PageTranslations::Waiting& waiting) {
-    const int place = place_at(waiting.offset);
-    if (place < 0 || !unit_[place].code) return false;
-    e.link(waiting.jump, unit_[place].code);
-    return true;
-  });
+void Translator::hand_over(Unit& unit) {
+  for (const Place& p : unit_)
+    if (p.code) unit.entries.push_back({p.offset, p.outer});
+  for (const Exit& exit : exits_)
+    if (options.chain) unit.exits.push_back({exit.offset, exit.jump});
+  unit.guards = guards_;
 }
 
-const u8* Translator::translate(const Source& source, PageTranslations& page) {
-  begin(source);
-  read(source);
+void Translator::translate(Unit& unit) {
+  begin(unit);
   mark_entries();
+  choose_registers();
   plan_checks();
-  Step* steps = page.steps.room_for(unit_.size());
-  steps_ = steps;
   for (unsigned k = 0; k < unit_.size(); ++k) {
     here_ = k;
-    steps[k] = {handler_of(unit_[k].insn.op), unit_[k].insn, 0};
     if (unit_[k].entry) emit_entry(k);
     emit_place(k);
   }
@@ -281,9 +277,8 @@ const u8* Translator::translate(const Source& source, PageTranslations& page) {
     spend(done_);
     go(end_);
   }
-  emit_behind(page);
-  publish(page);
-  return unit_.front().code;
+  emit_behind();
+  hand_over(unit);
 }
 
 }  // namespace rvvm::jit

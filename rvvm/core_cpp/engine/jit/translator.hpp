@@ -1,59 +1,51 @@
-// Translates a unit: up to 64 instructions of one page, along the fall-through path. Conditional
-// branches leave at the side; their targets within the unit are entries of their own.
+// Translates a unit. Conditional branches leave at the side; their targets within the unit are
+// entries of their own.
 #pragma once
 #include "engine/jit/lifter.hpp"
 #include "engine/jit/loops.hpp"
 #include "engine/jit/thunks.hpp"
+#include "engine/jit/unit.hpp"
 
 namespace rvvm::jit {
 
-constexpr unsigned unit_limit = 64;  // instructions
-
 struct Options {
-  bool chain = true;         // jumps go straight to translated code
-  bool threads = false;      // other harts run at the same time
-  bool perf_map = false;     // tell perf what the code is
+  bool chain = true;        // jumps go straight to translated code
+  bool background = false;  // translate while harts that take turns go on interpreting
+  bool perf_map = false;    // tell perf what the code is
   unsigned unit_limit = jit::unit_limit;
-  unsigned hot = 12;         // the time a block comes up at which it is translated
+  unsigned hot = 12;                       // the time a block comes up at which it is translated
+  unsigned swap_worth = Registers::worth;  // uses that swapping a register must save
   HostFeatures host = HostFeatures::detect();
 };
 
 class Translator {
  public:
   Translator(Emitter& e, const Layout& layout, const Thunks& thunks, const Options& options)
-      : e{e}, layout{layout}, thunks{thunks}, options{options}, lifter{e, layout, options.host} {}
+      : e{e},
+        layout{layout},
+        thunks{thunks},
+        options{options},
+        lifter{e, layout, registers, options.host},
+        swap{e, layout, registers} {}
 
-  struct Source {
-    const u8* page;  // its bytes
-    u16 offset;      // where the unit begins
-    const ExtSet& extensions;
-    DecodeMemo& decoded;
-  };
-  // What the questions below are about is the last unit. Jumps that wait for code go to `page`.
-  const u8* translate(const Source& source, PageTranslations& page);
-  struct Entry {
-    u16 offset;
-    const u8* code;
-  };
-  const std::vector<Entry>& entries() const { return entries_; }  // new ones
-  unsigned instructions() const { return static_cast<unsigned>(unit_.size()); }
-  unsigned jumps() const { return jumps_; }  // made or changed to lead to another unit
-  u16 bytes_covered() const { return static_cast<u16>(end_ - unit_.front().offset); }
+  void translate(Unit& unit);
 
  private:
   struct Place {  // an instruction of the unit
     Insn insn;
     u16 offset;
-    bool entry = false;  // control comes here from elsewhere than above,
-    bool loop = false;   // from below: budget and attention are looked at here
-    bool fp_live = false;  // behind it
+    bool entry = false;        // control comes here from elsewhere than above,
+    bool loop = false;         // from below: budget and attention are looked at here
+    bool fp_live = false;      // behind it
     const u8* back = nullptr;  // behind it
     const u8* code = nullptr;
     const u8* entering = nullptr;  // the same, after emptying the slots of its loops
+    const u8* outer = nullptr;     // the same, from other units
   };
   struct Exit {
     u8* jump;  // linked to a way out at first
     u16 offset;
+    bool swapped;  // registers are the unit's
   };
   struct Inner {
     u8* jump;
@@ -66,13 +58,13 @@ class Translator {
     i64 offset;
   };
 
-  void begin(const Source& source);
-  void read(const Source& source);
+  void begin(const Unit& unit);
   void mark_entries();
+  void choose_registers();
   void plan_checks();
   bool leads_back(unsigned place, unsigned& target) const;
   int place_at(i64 offset) const;
-  void emit_guard(u16 offset);
+  void emit_guard(u16 offset, bool swapped);
   void emit_entry(unsigned place);
   void empty_slots(unsigned place);
   void emit_place(unsigned place);
@@ -84,7 +76,7 @@ class Translator {
   void go_elsewhere();  // to the pc in rax
   void spend(unsigned instructions);
 
-  void emit_behind(PageTranslations& page);
+  void emit_behind();
   void emit_cold(const ColdStub& stub);
   void emit_page_miss(const PageMiss& miss);
   void keep_page(const PageMiss& miss);
@@ -94,16 +86,19 @@ class Translator {
   void leave_at(u64 offset);
   void emit_entering();
   void emit_outer_entries();
-  void publish(PageTranslations& page);
+  void hand_over(Unit& unit);
 
   Emitter& e;
   const Layout& layout;
   const Thunks& thunks;
   const Options& options;
+  Registers registers;
   Lifter lifter;
+  Swapper swap;
 
   // All below is of one unit; it is kept for its memory's sake.
-  const ExtSet* extensions_ = nullptr;
+  ExtSet extensions_;
+  bool threads_ = false;
   std::vector<Place> unit_;
   std::array<i8, 2 * unit_limit> place_of_{};  // by halfword behind the first; -1 within another
   std::vector<Sharing> sharing_;
@@ -116,8 +111,6 @@ class Translator {
   std::vector<Exit> exits_, leaves_;
   std::vector<Inner> inner_;
   std::vector<u8*> guards_;
-  std::vector<Entry> entries_;
-  unsigned jumps_ = 0;
   const Step* steps_ = nullptr;
 };
 

@@ -1,0 +1,55 @@
+#include "engine/jit/unit.hpp"
+
+#include <cstring>
+
+#include "engine/handlers.hpp"
+#include "engine/jit/emitter.hpp"
+
+namespace rvvm::jit {
+
+bool is_csr(const Insn& insn) {
+  const Format format = row(insn.op).format;
+  return format == Format::Csr || format == Format::CsrI;
+}
+
+bool ends_unit(const Insn& insn) {
+  if (insn.op == Op::illegal || insn.op == Op::jal || insn.op == Op::jalr) return true;
+  return row(insn.op).is(flag::serial) && !is_csr(insn);
+}
+
+Unit read_unit(const u8* bytes, u16 offset, unsigned limit, DecodeMemo& decoded,
+               PageTranslations& page) {
+  Unit unit;
+  unit.offset = offset;
+  unsigned at = offset;
+  while (at < page_size && unit.insns.size() < limit) {
+    u32 bits = 0;
+    std::memcpy(&bits, bytes + at, std::min<u64>(4, page_size - at));
+    if (at + length_of(bits) > page_size) break;  // the rest is on another page
+    unit.insns.push_back(decoded.decode(bits));
+    at += length_of(bits);
+    if (ends_unit(unit.insns.back())) break;
+  }
+  unit.end = static_cast<u16>(at);
+  Step* steps = page.steps.room_for(unit.insns.size());
+  for (std::size_t k = 0; k < unit.insns.size(); ++k)
+    steps[k] = {handler_of(unit.insns[k].op), unit.insns[k], 0};
+  unit.steps = steps;
+  return unit;
+}
+
+unsigned install(const Unit& unit, CodeCache& cache, Hpa at, const Emitter& e) {
+  PageTranslations& page = cache.translations(at);
+  page.guards.insert(page.guards.end(), unit.guards.begin(), unit.guards.end());
+  for (const Unit::Exit& exit : unit.exits) page.waiting.push_back({exit.offset, exit.jump});
+  for (const Unit::Entry& entry : unit.entries)
+    cache.translated(Hpa{at.value + entry.offset}, entry.code);
+  return static_cast<unsigned>(
+      std::erase_if(page.waiting, [&](const PageTranslations::Waiting& waiting) {
+        const u8* code = page.entry(waiting.offset);
+        if (code) e.link(waiting.jump, code);
+        return code != nullptr;
+      }));
+}
+
+}  // namespace rvvm::jit
