@@ -85,6 +85,7 @@ struct PageTranslations {
     bool operator==(const Range&) const = default;
   };
   std::vector<Range> under_way;  // is being translated
+  std::vector<u16> seldom;       // branches back that were found to make no loop
   const u64 serial;              // no other page ever has it
 
   // Where code for an offset starts; the first that is entered stays.
@@ -135,6 +136,12 @@ class CodeCache {
   const u8* entry(Hpa at) {
     const Page* page = page_at(at);
     return page ? page->translations.entry(at.value & page_mask) : nullptr;
+  }
+  // How often the block that starts here has been interpreted.
+  u32 heat(Hpa at) {
+    const Page& page = *page_at(at);
+    const u16 number = page.numbers[(at.value & page_mask) / 2];
+    return number ? page.blocks[number - 1].heat.load(std::memory_order_relaxed) : 0;
   }
   // Stores to these bytes, too, drop the page.
   void cover(Hpa at, u64 size) {

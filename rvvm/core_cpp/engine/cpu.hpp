@@ -88,7 +88,8 @@ struct Cpu {
   // It goes on at an entry while `left` is at least this: enough for the longest block, or out of
   // reach, which is how it sees attention() by the same comparison.
   std::atomic<i64> entry_budget{no_entry};
-  u64 pc_page = 0;  // the page it runs in
+  u64 pc_page = 0;      // the page it runs in
+  Way* ways = nullptr;  // of the current fetch context
 
   Hart hart;
   Mmu mmu;
@@ -115,7 +116,6 @@ struct Cpu {
 
   bool trapped = false;  // the instruction just interpreted has trapped
   TranslatedState translated;
-  Way* ways = nullptr;  // of the current fetch context
 
   EngineCounts counts;
 

@@ -18,7 +18,7 @@ struct Way {
 
 class Ways {
  public:
-  static constexpr std::size_t entries = 16384;  // 256 KB
+  static constexpr std::size_t entries = 32768;  // 512 KB; by the low 16 bits of a pc
 
   Way* data() {
     if (!ways_) ways_ = std::make_unique<Way[]>(entries);
@@ -44,7 +44,7 @@ class Ways {
  private:
   static constexpr std::size_t part = entries / 64;
   std::unique_ptr<Way[]> ways_;  // made when it is first wanted
-  u64 used_ = 0;  // parts that are not empty
+  u64 used_ = 0;                 // parts that are not empty
   u32 world_ = 0;
   u64 mapping_ = 0;
 };

@@ -172,6 +172,7 @@ std::optional<Job> Jit::job_for(Cpu& cpu) {
   Job job{read_unit(cpu.mmu.bus.host(page, page_size), static_cast<u16>(at->value & page_mask),
                     options_.unit_limit, cpu.code.decoded, translations),
           &cpu.code, page, translations.serial, cpu.hart.pc};
+  note_loops(job.unit, cpu.code, page);
   job.unit.extensions = cpu.hart.extensions;
   job.unit.threads = cpu.threads;
   cpu.code.cover(*at, job.unit.end - job.unit.offset);

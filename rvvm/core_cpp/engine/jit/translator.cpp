@@ -22,6 +22,7 @@ bool is_branch(const Insn& insn) { return row(insn.op).format == Format::B; }
 void Translator::begin(const Unit& unit) {
   extensions_ = unit.extensions;
   threads_ = unit.threads;
+  seldom_ = unit.seldom;
   steps_ = unit.steps;
   lifter.begin(unit.extensions.has(Ext::Zca) ? 0 : 2, unit.threads);
   unit_.clear();
@@ -70,6 +71,11 @@ bool Translator::leads_back(unsigned place, unsigned& target) const {
   return found >= 0 && target <= place;
 }
 
+// Whether it does so often.
+bool Translator::loops(unsigned place, unsigned& target) const {
+  return leads_back(place, target) && !(seldom_ >> place & 1);
+}
+
 // A loop's round counts as many.
 void Translator::choose_registers() {
   constexpr u32 rounds = 8, most = rounds * rounds;
@@ -77,7 +83,7 @@ void Translator::choose_registers() {
   weights.fill(1);
   for (unsigned k = 0; k < unit_.size(); ++k) {
     unsigned target;
-    if (!leads_back(k, target)) continue;
+    if (!loops(k, target)) continue;
     for (u32& weight : std::span{weights}.subspan(target, k + 1 - target))
       weight = std::min(most, weight * rounds);
   }
@@ -97,7 +103,7 @@ void Translator::plan_checks() {
     plan.add(unit_[k].insn, k, sharing_);
     unsigned target;
     const bool turns = leads_back(k, target);
-    if (turns) back.push_back({k, target});
+    if (loops(k, target)) back.push_back({k, target});
     // A CSR access may change the table that is looked in; the budget is brought up to date where a
     // branch leads back.
     if (turns || is_csr(unit_[k].insn)) plan.start();
@@ -244,8 +250,8 @@ void Translator::go_elsewhere() {
   static_assert(sizeof(Way) == 16);
   swap.out();
   if (!options.chain) return e.link(e.jmp(), thunks.leave_at_pc);
-  e.mov32(rcx, rax);
-  e.alu32(Alu::and_, rcx, 2 * Ways::entries - 2);
+  static_assert(Ways::entries == 1 << 15);
+  e.extend(rcx, rax, Width::b2, false);
   e.mov(rdx, layout.cpu_field(layout.ways));
   e.alu(Alu::cmp, rax, Mem{rdx, offsetof(Way, pc), rcx, 3});
   e.link(e.jcc(Cond::ne), thunks.resolve_pc);

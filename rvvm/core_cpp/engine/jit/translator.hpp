@@ -63,6 +63,7 @@ class Translator {
   void choose_registers();
   void plan_checks();
   bool leads_back(unsigned place, unsigned& target) const;
+  bool loops(unsigned place, unsigned& target) const;
   int place_at(i64 offset) const;
   void emit_guard(u16 offset, bool swapped);
   void emit_entry(unsigned place);
@@ -99,6 +100,7 @@ class Translator {
   // All below is of one unit; it is kept for its memory's sake.
   ExtSet extensions_;
   bool threads_ = false;
+  u64 seldom_ = 0;
   std::vector<Place> unit_;
   std::array<i8, 2 * unit_limit> place_of_{};  // by halfword behind the first; -1 within another
   std::vector<Sharing> sharing_;

@@ -1,5 +1,6 @@
 #include "engine/jit/unit.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 #include "engine/handlers.hpp"
@@ -36,6 +37,21 @@ Unit read_unit(const u8* bytes, u16 offset, unsigned limit, DecodeMemo& decoded,
     steps[k] = {handler_of(unit.insns[k].op), unit.insns[k], 0};
   unit.steps = steps;
   return unit;
+}
+
+void note_loops(Unit& unit, CodeCache& cache, Hpa page) {
+  u64 at = page.value + unit.offset;
+  for (unsigned k = 0; k < unit.insns.size(); at += unit.insns[k++].length) {
+    const Insn& insn = unit.insns[k];
+    const u64 to = at + static_cast<u64>(i64{insn.imm}), behind = at + insn.length;
+    const bool back = row(insn.op).format == Format::B && insn.imm <= 0;
+    if (!back || to < page.value + unit.offset || behind == page.value + page_size) continue;
+    std::vector<u16>& seldom = cache.translations(page).seldom;
+    const u16 branch = at & page_mask;
+    const bool counts = !cache.entry(Hpa{to});  // no more, once there is code
+    if (counts && 2 * cache.heat(Hpa{behind}) > cache.heat(Hpa{to})) seldom.push_back(branch);
+    if (std::ranges::find(seldom, branch) != seldom.end()) unit.seldom |= u64{1} << k;
+  }
 }
 
 unsigned install(const Unit& unit, CodeCache& cache, Hpa at, const Emitter& e) {

@@ -26,6 +26,7 @@ struct Unit {
   const Step* steps = nullptr;  // the same instructions, for the interpreter
   ExtSet extensions;
   bool threads = false;  // other harts run at the same time
+  u64 seldom = 0;        // a bit for each branch back that has hardly ever been taken
 
   // What it has become: none where there was no room.
   u8* code = nullptr;
@@ -39,6 +40,10 @@ struct Unit {
 // Whether nothing behind an instruction belongs to the same straight path; whether it is a CSR's.
 bool ends_unit(const Insn& insn);
 bool is_csr(const Insn& insn);
+
+// Notes which of the branches back make loops: what is behind them is come to less often than what
+// they lead to.
+void note_loops(Unit& unit, CodeCache& cache, Hpa page);
 
 // The instructions from an offset of a page on, and its steps.
 Unit read_unit(const u8* bytes, u16 offset, unsigned limit, DecodeMemo& decoded,
