@@ -225,7 +225,10 @@ class System:
         """From a device: call back once, when the turn of the hart that asks is over, or it waits,
         or the run ends."""
     def run(self, instructions: int | None = None) -> Exit:
-        """All harts by turns, without the GIL; sleeps while all wait."""
+        """All harts by turns, without the GIL; sleeps while all wait.
+
+        RuntimeError in a child of ``os.fork``: a machine runs in the process that made it.
+        """
     def pause(self) -> None:
         """From any thread: ``run`` returns at an instruction boundary."""
     def halt(self, code: int) -> None:

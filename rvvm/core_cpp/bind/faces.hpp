@@ -1,5 +1,7 @@
 // What Python holds: a system, and harts that keep it alive.
 #pragma once
+#include <unistd.h>
+
 #include <pybind11/functional.h>
 #include <pybind11/pybind11.h>
 
@@ -23,7 +25,14 @@ struct SystemFace {
     system.chores = [this] { do_deferred(); };
   }
 
+  // To change it or to run it: translated code is memory that a child process has not.
+  System& own() {
+    if (::getpid() == process) return system;
+    throw std::runtime_error("a machine runs in the process that made it, not in its child");
+  }
+
   System system;
+  const int process = ::getpid();
   const char* const accel;  // what the engine is called
   std::vector<pybind11::object>
       callables;  // devices and watches: visible to Python's garbage collector

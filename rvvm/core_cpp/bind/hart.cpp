@@ -161,7 +161,7 @@ py::bytes read_virtual(const HartFace& f, u64 address, u64 size) {
 
 void write_virtual(const HartFace& f, u64 address, const std::string& data) {
   each_page(f, address, data.size(), "store", [&](u64 physical, u64 done, u64 n) {
-    return f.owner->system.write(physical, reinterpret_cast<const u8*>(data.data()) + done, n);
+    return f.owner->own().write(physical, reinterpret_cast<const u8*>(data.data()) + done, n);
   });
 }
 
@@ -253,14 +253,10 @@ void bind_hart(py::module_& m) {
       .def_property(
           "privilege",
           [](const HartFace& f) { return static_cast<unsigned>(f.hart().mode.privilege); },
-          [](const HartFace& f, unsigned p) {
-            set_mode(f, {privilege_of(p), f.hart().mode.virt});
-          })
+          [](const HartFace& f, unsigned p) { set_mode(f, {privilege_of(p), f.hart().mode.virt}); })
       .def_property(
           "virtual", [](const HartFace& f) { return f.hart().mode.virt; },
-          [](const HartFace& f, bool v) {
-            set_mode(f, {f.hart().mode.privilege, v});
-          })
+          [](const HartFace& f, bool v) { set_mode(f, {f.hart().mode.privilege, v}); })
       .def_property(
           "waiting", [](const HartFace& f) { return f.hart().waiting; },
           [](const HartFace& f, bool waiting) { f.hart().waiting = waiting; })
@@ -308,7 +304,7 @@ void bind_hart(py::module_& m) {
             Exit exit;
             {
               py::gil_scoped_release nogil;
-              exit = f.owner->system.step(f.index, count);
+              exit = f.owner->own().step(f.index, count);
             }
             return f.owner->finish(exit);
           },

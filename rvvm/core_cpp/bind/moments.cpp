@@ -138,7 +138,7 @@ void become(SystemFace& f, const MemoryImage& image) {
   bool fits;
   {
     const py::gil_scoped_release nogil;
-    fits = f.system.become(image);
+    fits = f.own().become(image);
   }
   if (!fits) throw py::value_error("an image of other RAM");
 }
@@ -180,8 +180,8 @@ void bind_moments(py::module_& m) {
   auto hart = py::reinterpret_borrow<py::class_<HartFace>>(m.attr("Hart"));
   hart.def("state", &state_of).def("load_state", &load_state, py::arg("state"));
 
-  auto system = py::reinterpret_borrow<py::class_<SystemFace, std::shared_ptr<SystemFace>>>(
-      m.attr("System"));
+  auto system =
+      py::reinterpret_borrow<py::class_<SystemFace, std::shared_ptr<SystemFace>>>(m.attr("System"));
   system.def("progress", &progress_of)
       .def("resume", &resume, py::arg("progress"))
       .def("image", &image, py::arg("to_share") = false)

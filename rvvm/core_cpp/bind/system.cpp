@@ -151,7 +151,7 @@ void write_memory(SystemFace& f, u64 address, const py::buffer& data) {
   const py::buffer_info info = data.request();
   const u64 size = info.size * info.itemsize;
   if (!PyBuffer_IsContiguous(info.view(), 'C')) throw py::value_error("data must be contiguous");
-  if (!f.system.write(address, static_cast<const u8*>(info.ptr), size)) outside(address, size);
+  if (!f.own().write(address, static_cast<const u8*>(info.ptr), size)) outside(address, size);
 }
 
 // Guest RAM as a buffer that keeps its system alive.
@@ -178,11 +178,11 @@ py::memoryview dma(const std::shared_ptr<SystemFace>& f, u64 address, u64 size) 
 
 void written(SystemFace& f, u64 address, u64 size) {
   if (!f.system.bus.host(Hpa{address}, size)) outside(address, size);
-  f.system.written(address, size);
+  f.own().written(address, size);
 }
 
 void discard(SystemFace& f, u64 address, u64 size) {
-  if (!f.system.discard(address, size)) outside(address, size);
+  if (!f.own().discard(address, size)) outside(address, size);
 }
 
 void defer(SystemFace& f, py::object callable) {
@@ -201,7 +201,7 @@ Exit run(SystemFace& f, std::optional<u64> instructions) {
   Exit exit;
   {
     py::gil_scoped_release nogil;
-    exit = f.system.run(instructions.value_or(~u64{0}), signals);
+    exit = f.own().run(instructions.value_or(~u64{0}), signals);
   }
   return f.finish(exit);
 }

@@ -26,6 +26,9 @@ CodeBuffer::CodeBuffer(std::size_t size) : size_{size} {
   if (write == MAP_FAILED) fail();
   void* run = mremap(write, 0, size, MREMAP_MAYMOVE);
   if (run == MAP_FAILED || mprotect(run, size, PROT_READ | PROT_EXEC) != 0) fail();
+  // A child of fork() would change this process's code.
+  madvise(write, size, MADV_DONTFORK);
+  madvise(run, size, MADV_DONTFORK);
   write_ = static_cast<u8*>(write);
   run_ = static_cast<u8*>(run);
 }

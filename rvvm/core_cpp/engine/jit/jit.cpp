@@ -130,6 +130,11 @@ Jit::Jit(const Options& options, std::size_t size)
   if (perf_map_) std::setvbuf(perf_map_.get(), nullptr, _IOLBF, 0);
 }
 
+// In a child of fork() the thread is not there: nobody can end it, or its waiting.
+Jit::~Jit() {
+  if (workshop_ && !workshop_->here()) workshop_.release();
+}
+
 void Jit::prepare(const Cpu& cpu) {
   layout_ = Layout::of(cpu, options_.host);
   thunks_ =
@@ -218,7 +223,7 @@ const u8* Jit::code_for(Cpu& cpu, const Block& block) {
   if (background ? heat != options_.hot : heat < options_.hot) return nullptr;
   const CodeLock lock{cpu};
   if (block.code) return block.code;  // another hart was first
-  if (full_ || (workshop_ && !workshop_->here())) return nullptr;
+  if (full_) return nullptr;
   if (!prepared_) prepare(cpu);
   std::optional<Job> job = job_for(cpu);
   if (!job) {
@@ -226,7 +231,7 @@ const u8* Jit::code_for(Cpu& cpu, const Block& block) {
     return nullptr;
   }
   if (background) {
-    if (!workshop_) workshop_.emplace([this](Unit& unit) { translate(unit); });
+    if (!workshop_) workshop_ = std::make_unique<Workshop>([this](Unit& unit) { translate(unit); });
     if (!workshop_->ask(std::move(*job))) block.heat = 0;
     return nullptr;
   }

@@ -14,6 +14,7 @@ class Jit final : public Interpreter {
   static constexpr std::size_t default_size = 64 << 20;
 
   explicit Jit(const Options& options = {}, std::size_t size = default_size);
+  ~Jit() override;
 
   bool full() const override { return full_; }
   void code_dropped() override { buffer_.synchronize(); }
@@ -45,7 +46,7 @@ class Jit final : public Interpreter {
     void operator()(std::FILE* file) const { std::fclose(file); }
   };
   std::unique_ptr<std::FILE, Close> perf_map_;
-  std::optional<Workshop> workshop_;  // its thread uses the emitter and the translator
+  std::unique_ptr<Workshop> workshop_;  // its thread uses the emitter and the translator
 };
 
 }  // namespace rvvm::jit

@@ -1,6 +1,6 @@
 #include "engine/jit/workshop.hpp"
 
-#include <unistd.h>
+#include <pthread.h>
 
 #include <chrono>
 #include <csignal>
@@ -12,6 +12,13 @@ namespace {
 
 constexpr auto between_looks = std::chrono::microseconds(100);
 constexpr unsigned most_looks = 50;
+
+// A number that is another one in each child process.
+unsigned processes() {
+  static std::atomic<unsigned> forks{0};
+  [[maybe_unused]] static const int registered = pthread_atfork(nullptr, nullptr, [] { ++forks; });
+  return forks;
+}
 
 // Signals are for the threads that wait for them.
 std::thread start_without_signals(std::function<void()> work) {
@@ -27,16 +34,12 @@ std::thread start_without_signals(std::function<void()> work) {
 
 Workshop::Workshop(std::function<void(Unit&)> translate)
     : translate_{std::move(translate)},
-      process_{::getpid()},
+      process_{processes()},
       thread_{start_without_signals([this] { work(); })} {}
 
-bool Workshop::here() const { return process_ == ::getpid(); }
+bool Workshop::here() const { return process_ == processes(); }
 
 Workshop::~Workshop() {
-  if (!here()) {
-    thread_.detach();
-    return;
-  }
   {
     std::lock_guard lock(mutex_);
     ending_ = true;
@@ -60,7 +63,6 @@ std::vector<Job> Workshop::take_done() {
 }
 
 void Workshop::clear() {
-  if (!here()) return;
   std::unique_lock lock(mutex_);
   asked_.clear();
   changed_.wait(lock, [this] { return !busy_; });

@@ -48,7 +48,7 @@ class Workshop {
   std::vector<Job> done_;
   std::atomic<bool> any_done_{false};
   bool busy_ = false, asleep_ = false, ending_ = false;
-  int process_;
+  unsigned process_;
   std::thread thread_;
 };
 
