@@ -22,6 +22,7 @@ MAX_FRAME = 65_553  # an IP packet of 65,535 bytes, its Ethernet header and a ta
 MTU = 9000  # few frames, but many in a TCP window: else it waits for acknowledgements
 LENGTH = struct.Struct(">I")
 _ROOM = 1 << 18  # bytes read at a time
+_NOW = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 
 Frame = memoryview
 
@@ -82,6 +83,7 @@ class Link:
 
     def _give(self, receiver: Receiver, frames: Sequence[Frame]) -> None:
         """Every frame, however long it takes: what is not read here waits with the sender."""
+        frames = frames[receiver.receive(frames) :]
         while frames and not self._closed:
             self._room.clear()
             taken = receiver.receive(frames)
@@ -117,7 +119,7 @@ class StreamLink(Link):
         self._listens = listens
         self._connected = not listens
         self._backlog = bytearray()
-        self._more = threading.Condition()
+        self._more = threading.Lock()
         self._receiver: Receiver | None = None
 
     def start(self, receiver: Receiver) -> None:
@@ -137,7 +139,7 @@ class StreamLink(Link):
                 parts += (LENGTH.pack(length), *views)
                 size += LENGTH.size + length
             try:
-                sent = self._socket.sendmsg(parts, (), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+                sent = self._socket.sendmsg(parts, (), _NOW)
             except BlockingIOError:
                 sent = 0
             except OSError:
@@ -176,7 +178,8 @@ class StreamLink(Link):
                 break  # no frame is that long: what comes is not frames
             self._give(receiver, frames)
             have += count - used
-            view[:have] = bytes(view[used : used + have])
+            if have:
+                view[:have] = bytes(view[used : used + have])
         self._connected = False
         if not self._closed:
             receiver.disconnected()
@@ -218,7 +221,7 @@ class DatagramLink(Link):
     def send(self, frames: Sequence[Views]) -> bool:
         for views in frames:
             with contextlib.suppress(OSError):
-                self._socket.sendmsg(views, (), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+                self._socket.sendmsg(views, (), _NOW)
         return True
 
     def _read(self, receiver: Receiver) -> None:

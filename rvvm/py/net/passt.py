@@ -20,6 +20,7 @@ class PasstLink(StreamLink):
 
     def __init__(self, mac: bytes, forwards: Sequence[str]) -> None:
         ours, its = socket.socketpair()
+        its.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 23)
         self._errors = os.memfd_create("passt", os.MFD_CLOEXEC)
         with its:
             self._process = subprocess.Popen(

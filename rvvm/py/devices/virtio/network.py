@@ -126,11 +126,13 @@ class Network(Function, kind=1):
             return []
         if self.link.headers:
             return [views]
-        first = views[0]
-        if len(first) == HEADER.size:
-            return finish(bytes(first), views[1:])
-        header = b"".join(cut(views, 0, HEADER.size))
-        return finish(header, cut(views, HEADER.size, total))
+        header, frame = views[0], views[1:]
+        if len(header) > HEADER.size:
+            header, frame = header[: HEADER.size], [header[HEADER.size :], *frame]
+        elif len(header) < HEADER.size:
+            header = memoryview(b"".join(cut(views, 0, HEADER.size)))
+            frame = cut(views, HEADER.size, total)
+        return finish(header, frame)
 
     # From the link, by a thread of its
 
@@ -156,7 +158,7 @@ class Network(Function, kind=1):
         if self.link.headers:
             for frame in frames:
                 yield from self._suited(bytes(frame[: HEADER.size]), frame[HEADER.size :])
-        elif self._kinds:
+        elif self._kinds and len(frames) > 1:
             yield from join(frames, self._kinds)
         else:
             header = VALID if self.has(GUEST_CSUM) else PLAIN
