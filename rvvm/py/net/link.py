@@ -11,7 +11,7 @@ import contextlib
 import socket
 import struct
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -32,6 +32,10 @@ class Receiver(Protocol):
 
     def receive(self, frames: Sequence[Frame]) -> int:
         """Frames, good until the return; how many were taken. ``room`` tells when more can be."""
+
+    def watch(self, file: int, action: Callable[[], None]) -> bool:
+        """Have ``action`` called once, by who calls the receiver, when the file can be read. False:
+        nobody can, a thread has to."""
 
     def writable(self) -> None:
         """``send`` would take a frame again."""
@@ -121,10 +125,15 @@ class StreamLink(Link):
         self._backlog = bytearray()
         self._more = threading.Lock()
         self._receiver: Receiver | None = None
+        self._buffer = memoryview(bytearray(_ROOM))
+        self._rest = b""  # of the buffer: the begin of a frame
+        self._waiting: Sequence[Frame] = ()  # in the buffer, until there is room
 
     def start(self, receiver: Receiver) -> None:
         self._receiver = receiver
-        super().start(receiver)
+        if self._started or self._listens or not self._watch():
+            super().start(receiver)
+        self._started = True
 
     def send(self, frames: Sequence[Views]) -> bool:
         if not self._connected:
@@ -161,28 +170,63 @@ class StreamLink(Link):
         if self._receiver is not None and not self._closed:
             self._receiver.writable()
 
+    # The receiver's own thread reads, between two turns of its harts
+
+    def _watch(self) -> bool:
+        receiver = self._receiver
+        return receiver is not None and receiver.watch(self._socket.fileno(), self._arrived)
+
+    def _arrived(self) -> None:
+        frames = [] if self._closed else self._fill(_NOW)
+        if frames is None:
+            self._end()
+        else:
+            self._waiting = frames
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """What there is no room for waits here, and what comes then with the sender."""
+        assert self._receiver is not None
+        if self._waiting:
+            self._waiting = self._waiting[self._receiver.receive(self._waiting) :]
+        if not self._waiting and not self._closed:
+            self._watch()
+
+    def room(self) -> None:
+        if self._waiting:
+            self._go_on()
+        super().room()
+
+    # Or a thread of the link's
+
     def _read(self, receiver: Receiver) -> None:
         if self._listens and not self._accept():
             return
-        buffer = bytearray(_ROOM)
-        view, have = memoryview(buffer), 0
-        while True:
-            try:
-                count = self._socket.recv_into(view[have:])
-            except OSError:
-                count = 0
-            if count == 0:
-                break
-            frames, used = split_frames(view[: have + count])
-            if used < 0:
-                break  # no frame is that long: what comes is not frames
-            self._give(receiver, frames)
-            have += count - used
-            if have:
-                view[:have] = bytes(view[used : used + have])
+        if not self._watch():
+            while (frames := self._fill()) is not None:
+                self._give(receiver, frames)
+            self._end()
+
+    def _end(self) -> None:
         self._connected = False
-        if not self._closed:
-            receiver.disconnected()
+        if self._receiver is not None and not self._closed:
+            self._receiver.disconnected()
+
+    def _fill(self, flags: int = 0) -> list[Frame] | None:
+        """Read what there is: frames, and the begin of another. None: that was all."""
+        have = len(self._rest)
+        self._buffer[:have] = self._rest
+        try:
+            count = self._socket.recv_into(self._buffer[have:], 0, flags)
+        except BlockingIOError:
+            return []
+        except OSError:
+            return None
+        frames, used = split_frames(self._buffer[: have + count])
+        if count == 0 or used < 0:
+            return None  # no frame is that long: what comes is not frames
+        self._rest = bytes(self._buffer[used : have + count])
+        return frames
 
     def _accept(self) -> bool:
         listener = self._socket

@@ -114,7 +114,7 @@ class PackedRing:
         places, self._unpublished = self._unpublished, 0
         if not places:
             return False
-        self._show()
+        self.show()
         fence()
         flags = self._driver[FLAGS]
         if flags != DESCRIPTOR or not self._event_index:
@@ -125,7 +125,7 @@ class PackedRing:
             position -= self.size  # 2.8.10: in the round before
         return passed(position, self._done, self._done - places)
 
-    def _show(self) -> None:
+    def show(self) -> None:
         """The first last, for it shows the rest. A driver must not see a part of what belongs
         together (5.1.6.4.1: the buffers of a frame)."""
         if self._hidden is not None:
@@ -134,7 +134,7 @@ class PackedRing:
             self._hidden = None
 
     def state(self) -> list[int]:
-        self._show()
+        self.show()
         return [self._next, self._next_wrap, self._done, self._done_wrap, self._unpublished]
 
     def load_state(self, state: list[int]) -> None:
