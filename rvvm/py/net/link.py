@@ -1,8 +1,8 @@
 """Links: where the frames of a network device go to and come from.
 
 A stream carries frames with their length before them, as QEMU's and passt's sockets do; datagrams
-are a frame each. A thread of the link reads; ``send`` does not wait: what a stream cannot take at
-once is kept, and a second thread writes it.
+are a frame each. A thread of the link reads, or for a stream who runs the machine; ``send`` does
+not wait: what a stream cannot take at once is kept, and a thread writes it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Frame = memoryview
 
 
 class Receiver(Protocol):
-    """Who has the other end of a link. It is called by the link's threads."""
+    """Who has the other end of a link. It is called by the link's threads, or calls the link."""
 
     def receive(self, frames: Sequence[Frame]) -> int:
         """Frames, good until the return; how many were taken. ``room`` tells when more can be."""
