@@ -131,9 +131,17 @@ class Guest(AbstractContextManager["Guest"]):
 def _cpu_seconds(process: int) -> float:
     """Of a process and its children (proc(5): schedstat, children)."""
     tasks = list(Path(f"/proc/{process}/task").iterdir())
-    own = sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
-    children = (child for task in tasks for child in (task / "children").read_text().split())
+    own = sum(int(word) for task in tasks for word in _words(task / "schedstat")[:1]) / 1e9
+    children = (child for task in tasks for child in _words(task / "children"))
     return own + sum(_cpu_seconds(int(child)) for child in children)
+
+
+def _words(file: Path) -> list[str]:
+    """None of a thread that has ended meanwhile."""
+    try:
+        return file.read_text().split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
 
 
 def boot(command: Sequence[str], prompt: re.Pattern[bytes] = PROMPT) -> tuple[float, float]:

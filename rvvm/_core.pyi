@@ -224,6 +224,9 @@ class System:
     def defer(self, callback: Callable[[], None]) -> None:
         """From a device: call back once, when the turn of the hart that asks is over, or it waits,
         or the run ends."""
+    def watch(self, file: int, callback: Callable[[], None]) -> None:
+        """Call back once, from within ``run``, when a file of the host's can be read or has
+        ended."""
     def run(self, instructions: int | None = None) -> Exit:
         """All harts by turns, without the GIL; sleeps while all wait.
 

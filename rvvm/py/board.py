@@ -139,6 +139,7 @@ class Board:
             self._cards.remove(card)
             card.function.attach(self.ram, partial(self._report, node.path), self.lock)
             card.function.later, card.function.clock = self.later, self.host.clock
+            card.function.watch = self.watch
         return [card.function for card in fitting]
 
     def _report(self, path: str, problem: str) -> None:
@@ -208,6 +209,10 @@ class Board:
     def later(self, action: Callable[[], None]) -> None:
         """Do it, under the lock, when the hart that runs has had its turn."""
         self.system.defer(self._locked(action))
+
+    def watch(self, file: int, action: Callable[[], None]) -> None:
+        """Do it, under the lock and while the machine runs, once a file can be read."""
+        self.system.watch(file, self._locked(action))
 
     # Interrupts
 

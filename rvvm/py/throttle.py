@@ -104,6 +104,9 @@ class _SlowReceiver:
     def __init__(self, receiver: Any, rate: int) -> None:
         self._receiver, self._bucket = receiver, Bucket(rate)
 
+    def watch(self, file: int, action: Callable[[], None]) -> bool:
+        return False  # who waits here is to be a thread of the link's
+
     def receive(self, frames: Views) -> int:
         taken: int = self._receiver.receive(frames)
         self._bucket.spend(8 * sum(len(frame) for frame in frames[:taken]))

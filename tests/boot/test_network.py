@@ -76,6 +76,8 @@ def test_out_and_in_through_passt(server: int) -> None:
     shell(machine, "ip route add default via 10.0.2.2")
     text = shell(machine, f"wget -q -O - http://10.0.2.2:{server}/ | sha256sum")
     assert hashlib.sha256(BODY).hexdigest() in text
+    text = shell(machine, "cat /sys/class/net/eth0/statistics/rx_errors")
+    assert re.search(r"^0\r?$", text, re.MULTILINE), "frames that the guest could not make out"
     assert "status=0" in shell(machine, "httpd -p 80 -h /bin")
     got: list[bytes] = []
 

@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -40,6 +40,9 @@ class Sink:
     def receive(self, frames: Sequence[memoryview]) -> int:
         self.frames += [bytes(frame) for frame in frames]
         return len(frames)
+
+    def watch(self, file: int, action: Callable[[], None]) -> bool:
+        return False
 
     def writable(self) -> None:
         pass

@@ -5,8 +5,10 @@
 #include <pybind11/functional.h>
 #include <pybind11/pybind11.h>
 
+#include <map>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "engine/system.hpp"
 
@@ -23,6 +25,7 @@ struct SystemFace {
       live();
     };
     system.chores = [this] { do_deferred(); };
+    system.files_ready = [this](const std::vector<int>& files) { tell_watchers(files); };
   }
 
   // To change it or to run it: translated code is memory that a child process has not.
@@ -37,6 +40,7 @@ struct SystemFace {
   std::vector<pybind11::object>
       callables;  // devices and watches: visible to Python's garbage collector
   std::vector<pybind11::object> deferred;  // and these, which are called once
+  std::map<int, pybind11::object> watchers;  // and these, by the file they wait for
   std::optional<pybind11::error_already_set> error;
   bool writable_view = false;  // somebody may write RAM behind the core's back
 
@@ -56,6 +60,15 @@ struct SystemFace {
     while (next != now.end() && !error) call<int>(*next++, 0);
     deferred.insert(deferred.begin(), next, now.end());
     if (!deferred.empty()) system.put_off();
+  }
+  // Whom an error leaves no time is told in the next run.
+  void tell_watchers(const std::vector<int>& files) {
+    pybind11::gil_scoped_acquire gil;
+    for (const int file : files)
+      if (error)
+        system.lookout.watch(file);
+      else if (const auto watcher = watchers.extract(file))
+        call<int>(watcher.mapped(), 0);
   }
   static pybind11::error_already_set type_error();
   Exit finish(Exit exit);  // raises what a callable has raised, or what a check has found

@@ -190,6 +190,11 @@ void defer(SystemFace& f, py::object callable) {
   f.system.put_off();
 }
 
+void watch(SystemFace& f, int file, py::object callable) {
+  f.watchers[file] = std::move(callable);
+  f.system.lookout.watch(file);
+}
+
 Exit run(SystemFace& f, std::optional<u64> instructions) {
   if (f.writable_view) f.system.forget_code();
   auto signals = [&f] {
@@ -304,12 +309,14 @@ int traverse(PyObject* self, visitproc visit, void* arg) {
   auto& f = py::cast<SystemFace&>(py::handle(self));
   for (const py::object& callable : f.callables) Py_VISIT(callable.ptr());
   for (const py::object& callable : f.deferred) Py_VISIT(callable.ptr());
+  for (const auto& [file, callable] : f.watchers) Py_VISIT(callable.ptr());
   return 0;
 }
 int clear(PyObject* self) {
   auto& f = py::cast<SystemFace&>(py::handle(self));
   for (py::object& callable : f.callables) callable = py::none();
   f.deferred.clear();
+  f.watchers.clear();
   return 0;
 }
 
@@ -363,6 +370,7 @@ void bind_system(py::module_& m) {
       .def("discard", &discard, py::arg("address"), py::arg("size"))
       .def("watch_store", &watch_store, py::arg("address"), py::arg("size"), py::arg("callback"))
       .def("defer", &defer, py::arg("callback"))
+      .def("watch", &watch, py::arg("file"), py::arg("callback"))
       .def("run", &run, py::arg("instructions") = py::none())
       .def("pause", [](SystemFace& f) { f.system.pause(); })
       .def(

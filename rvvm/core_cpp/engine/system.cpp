@@ -49,6 +49,7 @@ Exit System::run(u64 budget, const Poll& poll) {
   if (cpus_.empty()) return {};
   const Exit exit = run_harts(budget, poll);
   do_chores();
+  look();
   return exit;
 }
 
@@ -77,12 +78,17 @@ void System::collect_code() {
   for (auto& [set, cache] : code_) cache->collect();
 }
 
+void System::look(std::chrono::nanoseconds longest) {
+  const std::vector<int>& ready = lookout.look(longest);
+  if (!ready.empty()) files_ready(ready);
+}
+
 // ---- From outside
 
 void System::end_run() {
   world.end_run();
   for (auto& cpu : cpus_) cpu->bell.ring();
-  bell.ring();
+  lookout.ring();
 }
 
 void System::pause() {
@@ -100,7 +106,10 @@ void System::halt(u64 code) {
 
 void System::wires_changed(Cpu& cpu) {
   cpu.raise_attention();
-  (threads_run_.running() ? cpu.bell : bell).ring();
+  if (threads_run_.running())
+    cpu.bell.ring();
+  else
+    lookout.ring();
 }
 
 void System::reset() {

@@ -8,6 +8,7 @@
 
 #include "engine/disturbance.hpp"
 #include "engine/interpreter.hpp"
+#include "engine/lookout.hpp"
 #include "engine/requests.hpp"
 #include "engine/threads.hpp"
 #include "engine/turns.hpp"
@@ -120,13 +121,21 @@ class System final : public StoreListener {
   }
   std::function<void()> chores = [] {};
 
+  // Looks at the files that `lookout` watches, and waits for them at most so long: after every turn
+  // without a wait, and while all harts sleep. `files_ready` is set by who embeds the system.
+  void look(std::chrono::nanoseconds longest);
+  void look() {
+    if (lookout.watches()) look(std::chrono::nanoseconds{0});
+  }
+  std::function<void(const std::vector<int>&)> files_ready = [](const auto&) {};
+
   World world;
   Bus bus;
   Clock clock;
   Observers observers;
   std::optional<Disturbance> disturbance;  // of harts that take turns
   Requests requests;
-  Bell bell;  // of the thread that called run
+  Lookout lookout;  // of the thread that called run
   // Around the life of a hart's thread: what the embedding language wants done there.
   std::function<void(const std::function<void()>&)> around_thread = [](const auto& f) { f(); };
 

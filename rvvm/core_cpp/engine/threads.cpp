@@ -32,7 +32,7 @@ std::optional<Exit> Threads::run(u64& budget, const Poll& poll) {
     threads.emplace_back(
         [this, index] { system.around_thread([this, index] { hart_thread(index); }); });
   while (!system.world.run_ends()) {
-    system.bell.sleep(longest_sleep);
+    system.look(longest_sleep);
     if (!poll()) finish({ExitReason::pause});
   }
   for (std::thread& thread : threads) thread.join();

@@ -36,6 +36,7 @@ Exit Turns::run(u64& budget, const Poll& poll) {
     const u64 before = cpu.hart.retired;
     exit = take(turn_, std::min(budget, length(cpu)));
     system.do_chores();
+    system.look();
     const u64 retired = cpu.hart.retired - before;
     budget -= std::min(budget, retired);
     barren = retired ? 0 : barren + (exit.reason == ExitReason::budget);
@@ -160,7 +161,7 @@ void Turns::idle() {
     return;
   }
   const std::chrono::nanoseconds longest{longest_sleep};
-  system.bell.sleep(std::min(longest, clock.until(deadline, now)));
+  system.look(std::min(longest, clock.until(deadline, now)));
 }
 
 // A round of turns is over: instruction time passes by the instructions of the hart that retired

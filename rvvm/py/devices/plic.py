@@ -6,7 +6,7 @@ Sets of sources are ints with a bit for each source: the set of what a context c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
@@ -82,11 +82,20 @@ class Plic(Device, compatible=("sifive,plic-1.0.0", "riscv,plic0")):
 
     def notify(self) -> None:
         """Drive each context's wire: is there something above its threshold?"""
-        pending, priority = self.pending, self.priority
         for context, output in enumerate(self.outputs):
-            ready = pending & self.enabled[context]
-            above = self.threshold[context]
-            output.set(ready != 0 and any(priority[i - 1] > above for i in _members(ready)))
+            source = self._first(context)
+            output.set(source != 0 and self.priority[source - 1] > self.threshold[context])
+
+    def _first(self, context: int) -> int:
+        """The source of the highest priority, of equals the lowest ID; 0 when there is none."""
+        ready, priority = self.pending & self.enabled[context], self.priority
+        best, most = 0, 1  # priority 0 is "never interrupt"
+        while ready:
+            source = ready.bit_length() - 1
+            ready ^= 1 << source
+            if priority[source - 1] >= most:
+                best, most = source, priority[source - 1]
+        return best
 
     def on_priority_write(self, index: int, value: int) -> None:
         self.priority[index] = value & PRIORITIES
@@ -112,16 +121,13 @@ class Plic(Device, compatible=("sifive,plic-1.0.0", "riscv,plic0")):
     # "Interrupt Claim Process" and "Interrupt Completion"
 
     def on_claim_read(self, context: int) -> int:
-        """The highest priority, of equals the lowest ID. The threshold plays no part here."""
-        best, most = 0, 0  # priority 0 is "never interrupt"
-        for source in _members(self.pending & self.enabled[context]):
-            if self.priority[source - 1] > most:
-                best, most = source, self.priority[source - 1]
-        if best:
-            self.pending &= ~(1 << best)
-            self.in_service |= 1 << best
+        """The threshold plays no part here."""
+        source = self._first(context)
+        if source:
+            self.pending &= ~(1 << source)
+            self.in_service |= 1 << source
             self.notify()
-        return best
+        return source
 
     def on_complete_write(self, context: int, source: int) -> None:
         """Opens the gateway again; ignored unless the source is enabled for this context."""
@@ -132,11 +138,3 @@ class Plic(Device, compatible=("sifive,plic-1.0.0", "riscv,plic0")):
         if self.asserted & bit:
             self.pending |= bit
             self.notify()
-
-
-def _members(sources: int) -> Iterator[int]:
-    """The sources in a set, ascending."""
-    while sources:
-        lowest = sources & -sources
-        yield lowest.bit_length() - 1
-        sources ^= lowest

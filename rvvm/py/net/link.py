@@ -1,8 +1,8 @@
 """Links: where the frames of a network device go to and come from.
 
 A stream carries frames with their length before them, as QEMU's and passt's sockets do; datagrams
-are a frame each. A thread of the link reads; ``send`` does not wait: what a stream cannot take at
-once is kept, and a second thread writes it.
+are a frame each. A thread of the link reads, or for a stream who runs the machine; ``send`` does
+not wait: what a stream cannot take at once is kept, and a thread writes it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import contextlib
 import socket
 import struct
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -22,15 +22,20 @@ MAX_FRAME = 65_553  # an IP packet of 65,535 bytes, its Ethernet header and a ta
 MTU = 9000  # few frames, but many in a TCP window: else it waits for acknowledgements
 LENGTH = struct.Struct(">I")
 _ROOM = 1 << 18  # bytes read at a time
+_NOW = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 
 Frame = memoryview
 
 
 class Receiver(Protocol):
-    """Who has the other end of a link. It is called by the link's threads."""
+    """Who has the other end of a link. It is called by the link's threads, or calls the link."""
 
     def receive(self, frames: Sequence[Frame]) -> int:
         """Frames, good until the return; how many were taken. ``room`` tells when more can be."""
+
+    def watch(self, file: int, action: Callable[[], None]) -> bool:
+        """Have ``action`` called once, by who calls the receiver, when the file can be read. False:
+        nobody can, a thread has to."""
 
     def writable(self) -> None:
         """``send`` would take a frame again."""
@@ -82,6 +87,7 @@ class Link:
 
     def _give(self, receiver: Receiver, frames: Sequence[Frame]) -> None:
         """Every frame, however long it takes: what is not read here waits with the sender."""
+        frames = frames[receiver.receive(frames) :]
         while frames and not self._closed:
             self._room.clear()
             taken = receiver.receive(frames)
@@ -117,12 +123,17 @@ class StreamLink(Link):
         self._listens = listens
         self._connected = not listens
         self._backlog = bytearray()
-        self._more = threading.Condition()
+        self._more = threading.Lock()
         self._receiver: Receiver | None = None
+        self._buffer = memoryview(bytearray(_ROOM))
+        self._rest = b""  # of the buffer: the begin of a frame
+        self._waiting: Sequence[Frame] = ()  # in the buffer, until there is room
 
     def start(self, receiver: Receiver) -> None:
         self._receiver = receiver
-        super().start(receiver)
+        if self._started or self._listens or not self._watch():
+            super().start(receiver)
+        self._started = True
 
     def send(self, frames: Sequence[Views]) -> bool:
         if not self._connected:
@@ -137,7 +148,7 @@ class StreamLink(Link):
                 parts += (LENGTH.pack(length), *views)
                 size += LENGTH.size + length
             try:
-                sent = self._socket.sendmsg(parts, (), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+                sent = self._socket.sendmsg(parts, (), _NOW)
             except BlockingIOError:
                 sent = 0
             except OSError:
@@ -159,27 +170,63 @@ class StreamLink(Link):
         if self._receiver is not None and not self._closed:
             self._receiver.writable()
 
+    # The receiver's own thread reads, between two turns of its harts
+
+    def _watch(self) -> bool:
+        receiver = self._receiver
+        return receiver is not None and receiver.watch(self._socket.fileno(), self._arrived)
+
+    def _arrived(self) -> None:
+        frames = [] if self._closed else self._fill(_NOW)
+        if frames is None:
+            self._end()
+        else:
+            self._waiting = frames
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """What there is no room for waits here, and what comes then with the sender."""
+        assert self._receiver is not None
+        if self._waiting:
+            self._waiting = self._waiting[self._receiver.receive(self._waiting) :]
+        if not self._waiting and not self._closed:
+            self._watch()
+
+    def room(self) -> None:
+        if self._waiting:
+            self._go_on()
+        super().room()
+
+    # Or a thread of the link's
+
     def _read(self, receiver: Receiver) -> None:
         if self._listens and not self._accept():
             return
-        buffer = bytearray(_ROOM)
-        view, have = memoryview(buffer), 0
-        while True:
-            try:
-                count = self._socket.recv_into(view[have:])
-            except OSError:
-                count = 0
-            if count == 0:
-                break
-            frames, used = split_frames(view[: have + count])
-            if used < 0:
-                break  # no frame is that long: what comes is not frames
-            self._give(receiver, frames)
-            have += count - used
-            view[:have] = bytes(view[used : used + have])
+        if not self._watch():
+            while (frames := self._fill()) is not None:
+                self._give(receiver, frames)
+            self._end()
+
+    def _end(self) -> None:
         self._connected = False
-        if not self._closed:
-            receiver.disconnected()
+        if self._receiver is not None and not self._closed:
+            self._receiver.disconnected()
+
+    def _fill(self, flags: int = 0) -> list[Frame] | None:
+        """Read what there is: frames, and the begin of another. None: that was all."""
+        have = len(self._rest)
+        self._buffer[:have] = self._rest
+        try:
+            count = self._socket.recv_into(self._buffer[have:], 0, flags)
+        except BlockingIOError:
+            return []
+        except OSError:
+            return None
+        frames, used = split_frames(self._buffer[: have + count])
+        if count == 0 or used < 0:
+            return None  # no frame is that long: what comes is not frames
+        self._rest = bytes(self._buffer[used : have + count])
+        return frames
 
     def _accept(self) -> bool:
         listener = self._socket
@@ -218,7 +265,7 @@ class DatagramLink(Link):
     def send(self, frames: Sequence[Views]) -> bool:
         for views in frames:
             with contextlib.suppress(OSError):
-                self._socket.sendmsg(views, (), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+                self._socket.sendmsg(views, (), _NOW)
         return True
 
     def _read(self, receiver: Receiver) -> None:

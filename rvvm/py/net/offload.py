@@ -46,7 +46,7 @@ def ones_sum(data: memoryview | bytes) -> int:
     return total % 0xFFFF
 
 
-def finish(header: bytes, frame: Views) -> list[Views]:
+def finish(header: bytes | memoryview, frame: Views) -> list[Views]:
     """The frames that the guest means, complete; none when that makes no sense."""
     flags, kind, _, size, start, offset, _ = HEADER.unpack(header)
     kind &= ~GSO_ECN

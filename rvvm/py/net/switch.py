@@ -37,7 +37,7 @@ class SwitchLink(Link):
         super().__init__(end)
         self._stations: dict[bytes, str] = {}
         self._kept: list[tuple[bytes, str]] = []
-        self._more = threading.Condition()
+        self._more = threading.Lock()
         self._receiver: Receiver | None = None
 
     def start(self, receiver: Receiver) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
+import select
 import socket
 import struct
 import threading
@@ -19,6 +21,7 @@ from rvvm.py.errors import UserError
 from rvvm.py.net.link import LENGTH, Link, Receiver, StreamLink, split_frames, udp_link, unix_link
 from rvvm.py.net.offload import Views
 
+WATCHES = pytest.mark.parametrize("watches", [False, True], ids=["thread", "watch"])
 LAYOUTS = pytest.mark.parametrize("packed", [False, True], ids=["split", "packed"])
 CSUM, GUEST_CSUM, MTU, MAC, MRG, STATUS = (1 << bit for bit in (0, 1, 3, 5, 15, 16))
 GUEST_TSO4, GUEST_TSO6, HOST_TSO4, HOST_TSO6 = (1 << bit for bit in (7, 8, 11, 12))
@@ -115,6 +118,30 @@ def test_frames_wait_while_the_link_is_full(packed: bool) -> None:
     it.slot.load_state(state)
     wire.receiver.writable()
     assert len(wire.sent) == 6, "what waited is part of the state"
+
+
+@LAYOUTS
+def test_what_was_sent_is_told_of_once_a_turn(packed: bool) -> None:
+    it, wire = bench(MRG | EVENT_IDX, packed)
+    put_off: list[Callable[[], None]] = []
+    it.function.later = put_off.append
+    for n in range(3):
+        it.queues[1].add(Placed(it.system, [PLAIN, bytes([n]) * 60]))
+        it.kick(1)
+    assert len(wire.sent) == 3 and not it.interrupt
+    assert len(it.queues[1].collect()) == 3, "the driver may look itself"
+    (tell,) = put_off
+    tell()
+    assert it.interrupt and it.acknowledge() == 1
+    it.queues[1].interrupt_after(2)
+    for _ in range(2):
+        it.queues[1].add(Placed(it.system, [PLAIN, bytes(60)]))
+        it.kick(1)
+        put_off.pop()()
+    assert it.interrupt, "when it was wanted"
+    it.guest.store(0x70, 0)
+    it.kick(1)
+    assert put_off == [tell]
 
 
 @LAYOUTS
@@ -285,9 +312,10 @@ def until(condition: Callable[[], bool], seconds: float = 10) -> None:
 
 
 class Sink:
-    """Takes frames, up to a limit."""
+    """Takes frames, up to a limit; looks itself whether there are some, or has the link look."""
 
-    def __init__(self) -> None:
+    def __init__(self, watches: bool = False) -> None:
+        self.watches = watches
         self.frames: list[bytes] = []
         self.limit = 1 << 30
         self.writables = self.ends = 0
@@ -296,6 +324,16 @@ class Sink:
         some = frames[: max(0, self.limit - len(self.frames))]
         self.frames += [bytes(frame) for frame in some]
         return len(some)
+
+    def watch(self, file: int, action: Callable[[], None]) -> bool:
+        def look() -> None:
+            with contextlib.suppress(ValueError, OSError):  # closed
+                select.select([file], [], [])
+            action()
+
+        if self.watches:
+            threading.Thread(target=look, daemon=True).start()
+        return self.watches
 
     def writable(self) -> None:
         self.writables += 1
@@ -309,9 +347,10 @@ def one(*parts: bytes) -> list[list[memoryview]]:
     return [[memoryview(part) for part in parts]]
 
 
-def test_two_ends_of_a_path(tmp_path: Path) -> None:
+@WATCHES
+def test_two_ends_of_a_path(tmp_path: Path, watches: bool) -> None:
     path = tmp_path / "net.sock"
-    first, sinks = unix_link(path), [Sink(), Sink()]
+    first, sinks = unix_link(path), [Sink(watches), Sink(watches)]
     first.start(sinks[0])
     assert first.send(one(b"nobody hears this"))
     second = unix_link(path)
@@ -328,9 +367,10 @@ def test_two_ends_of_a_path(tmp_path: Path) -> None:
     third.close()
 
 
-def test_a_receiver_without_room_holds_the_sender_back() -> None:
+@WATCHES
+def test_a_receiver_without_room_holds_the_sender_back(watches: bool) -> None:
     ours, its = socket.socketpair()
-    link, sink = StreamLink(ours), Sink()
+    link, sink = StreamLink(ours), Sink(watches)
     sink.limit = 2
     link.start(sink)
     frames = [bytes([n]) * 3000 for n in range(200)]
@@ -364,9 +404,37 @@ def test_a_full_stream_is_written_later() -> None:
     link.close()
 
 
-def test_a_stream_of_something_else_is_given_up() -> None:
+@WATCHES
+def test_frames_in_pieces(watches: bool) -> None:
+    ours, its = socket.socketpair()
+    link, sink = StreamLink(ours), Sink(watches)
+    link.start(sink)
+    data = b"".join(LENGTH.pack(size) + bytes([size]) * size for size in (60, 9, 70))
+    for byte in data:
+        its.sendall(bytes([byte]))
+    until(lambda: sink.frames == [bytes([size]) * size for size in (60, 9, 70)])
+    its.close()
+    until(lambda: sink.ends == 1)
+    link.close()
+
+
+def test_a_closed_link_reads_no_more() -> None:
     ours, its = socket.socketpair()
     link, sink = StreamLink(ours), Sink()
+    told: list[Callable[[], None]] = []
+    sink.watch = lambda file, action: not told.append(action)  # type: ignore[method-assign,func-returns-value]
+    link.start(sink)
+    its.sendall(LENGTH.pack(60) + bytes(60))
+    link.close()
+    (arrived,) = told
+    arrived()
+    assert sink.frames == [] and sink.ends == 0
+
+
+@WATCHES
+def test_a_stream_of_something_else_is_given_up(watches: bool) -> None:
+    ours, its = socket.socketpair()
+    link, sink = StreamLink(ours), Sink(watches)
     link.start(sink)
     its.sendall(b"GET / HTTP/1.1\r\n")
     until(lambda: sink.ends == 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import pytest
 
@@ -32,6 +33,7 @@ class Echo(Function, kind=0x7F):
 
     def __init__(self) -> None:
         self.served = 0
+        self.done: Callable[[], object] = lambda: None
         super().__init__(queues=2)
 
     def serve(self, queue: Queue) -> None:
@@ -42,6 +44,7 @@ class Echo(Function, kind=0x7F):
                 rest = rest[len(view) :]
             queue.push(chain, min(len(data), chain.room))
             self.served += 1
+            self.done()
 
 
 def bench(features: int = 0, packed: bool = False, size: int = 16) -> Bench:
@@ -55,6 +58,23 @@ def test_requests_come_back(packed: bool, indirect: bool) -> None:
     assert it.ask([b"abc", b"defg", 2, 100], indirect=indirect) == b"gfedcba"
     assert it.interrupt and it.acknowledge() == 1 and not it.interrupt
     assert it.ask([b"x", 1], queue=1, indirect=indirect) == b"x"
+
+
+@LAYOUTS
+def test_what_is_done_together_is_seen_together(packed: bool) -> None:
+    """A driver looks at its ring whenever it likes, for instance while a frame is put into several
+    buffers."""
+    it = bench(INDIRECT, packed)
+    looks: list[int] = []
+    echo = it.function
+    assert isinstance(echo, Echo)
+    echo.done = lambda: looks.append(len(it.queues[0].collect()))
+    for _ in range(4):  # more than the ring has places
+        for _ in range(5):
+            it.queues[0].add(Placed(it.system, [b"abc", 3]), indirect=True)
+        it.kick(0)
+        assert looks == [0] * 5 and len(it.queues[0].collect()) == 5
+        looks.clear()
 
 
 @LAYOUTS

@@ -68,6 +68,8 @@ class Function(Device):
         self.clock = Clock()
         self.later: Callable[[Callable[[], None]], None] = _now
         """Have something done when the hart that accesses the device has had its turn."""
+        self.watch: Callable[[int, Callable[[], None]], None] | None = None
+        """Have something done once, when a file of the host's can be read; None: nobody looks."""
         super().__init__()
 
     def attach(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rvvm.py.devices.virtio.function import Function
@@ -54,6 +54,7 @@ class Network(Function, kind=1):
         self._kinds: list[int] = []  # of uncut packets that the guest takes
         self._waiting: Sequence[memoryview] = ()
         self._delivered = 0
+        self._telling = False  # put off
         super().__init__(queues=2, features=OFFLOADS | MTU | MAC | MRG_RXBUF | STATUS)
         self._link_end = weakref.finalize(self, link.close)
 
@@ -73,6 +74,23 @@ class Network(Function, kind=1):
         checks = self.has(GUEST_CSUM)
         self._kinds = [kind for feature, kind in _UNCUT.items() if checks and self.has(feature)]
         self.link.accept(checks, self._kinds)
+
+    def kick(self, index: int) -> None:
+        """What was sent is seen at once, and told of when the hart has had its turn or waits: once
+        for all of that, often with a frame that has come meanwhile."""
+        if index != TRANSMIT or not self.running:
+            super().kick(index)
+            return
+        queue = self.queues[TRANSMIT]
+        self.guarded(queue, self._transmit)
+        queue.show()
+        if not self._telling:
+            self._telling = True
+            self.later(self._tell)
+
+    def _tell(self) -> None:
+        self._telling = False
+        self.publish(self.queues[TRANSMIT])
 
     def serve(self, queue: Queue) -> None:
         if queue is self.queues[TRANSMIT]:
@@ -126,11 +144,13 @@ class Network(Function, kind=1):
             return []
         if self.link.headers:
             return [views]
-        first = views[0]
-        if len(first) == HEADER.size:
-            return finish(bytes(first), views[1:])
-        header = b"".join(cut(views, 0, HEADER.size))
-        return finish(header, cut(views, HEADER.size, total))
+        header, frame = views[0], views[1:]
+        if len(header) > HEADER.size:
+            header, frame = header[: HEADER.size], [header[HEADER.size :], *frame]
+        elif len(header) < HEADER.size:
+            header = memoryview(b"".join(cut(views, 0, HEADER.size)))
+            frame = cut(views, HEADER.size, total)
+        return finish(header, frame)
 
     # From the link, by a thread of its
 
@@ -156,7 +176,7 @@ class Network(Function, kind=1):
         if self.link.headers:
             for frame in frames:
                 yield from self._suited(bytes(frame[: HEADER.size]), frame[HEADER.size :])
-        elif self._kinds:
+        elif self._kinds and len(frames) > 1:
             yield from join(frames, self._kinds)
         else:
             header = VALID if self.has(GUEST_CSUM) else PLAIN
@@ -203,7 +223,7 @@ class Network(Function, kind=1):
 
 
 class _Receiver:
-    """What the link's threads hold: the device, as long as somebody else does."""
+    """What a link holds: the device, as long as somebody else does."""
 
     def __init__(self, device: Network) -> None:
         self._device = weakref.ref(device)
@@ -213,6 +233,13 @@ class _Receiver:
         with self._lock:
             device = self._device()
             return len(frames) if device is None else device.deliver(frames)
+
+    def watch(self, file: int, action: Callable[[], None]) -> bool:
+        device = self._device()
+        if device is None or device.watch is None:
+            return False
+        device.watch(file, action)
+        return True
 
     def writable(self) -> None:
         with self._lock:

@@ -44,6 +44,7 @@ class PackedRing:
         self._next, self._next_wrap = 0, 1
         self._done, self._done_wrap = 0, 1
         self._unpublished = 0  # places
+        self._hidden: tuple[int, int] | None = None  # the first one's flags: where, and which
 
     def pop(self) -> Chain | None:
         if not self._available() and not self._look():
@@ -100,7 +101,10 @@ class PackedRing:
         chain.tell(self._ram, written)
         flags = (AVAIL | USED if self._done_wrap else 0) | (WRITE if chain.writable else 0)
         _used_element(self._ring, DESCRIPTOR_SIZE * self._done + 8, written, chain.id)
-        self._words[8 * self._done + 7] = flags  # last: it shows the rest
+        if self._unpublished:
+            self._words[8 * self._done + 7] = flags
+        else:
+            self._hidden = 8 * self._done + 7, flags
         self._done += chain.count
         self._unpublished += chain.count
         if self._done >= self.size:
@@ -110,6 +114,7 @@ class PackedRing:
         places, self._unpublished = self._unpublished, 0
         if not places:
             return False
+        self.show()
         fence()
         flags = self._driver[FLAGS]
         if flags != DESCRIPTOR or not self._event_index:
@@ -120,7 +125,16 @@ class PackedRing:
             position -= self.size  # 2.8.10: in the round before
         return passed(position, self._done, self._done - places)
 
+    def show(self) -> None:
+        """The first last, for it shows the rest. A driver must not see a part of what belongs
+        together (5.1.6.4.1: the buffers of a frame)."""
+        if self._hidden is not None:
+            place, flags = self._hidden
+            self._words[place] = flags
+            self._hidden = None
+
     def state(self) -> list[int]:
+        self.show()
         return [self._next, self._next_wrap, self._done, self._done_wrap, self._unpublished]
 
     def load_state(self, state: list[int]) -> None:

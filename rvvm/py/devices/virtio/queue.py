@@ -85,6 +85,11 @@ class Queue:
         if self.ring is not None:
             self.ring.push(chain, written)
 
+    def show(self) -> None:
+        """Let the driver see what was pushed."""
+        if self.ring is not None:
+            self.ring.show()
+
     def publish(self) -> bool:
         """Show the driver what was pushed; whether it wants an interrupt."""
         return self.ring is not None and self.ring.publish()

@@ -92,6 +92,9 @@ class Ring(Protocol):
     def push(self, chain: Chain, written: int) -> None:
         """A request is done; ``publish`` shows it to the driver."""
 
+    def show(self) -> None:
+        """Let the driver see what was pushed; ``publish`` tells it later."""
+
     def publish(self) -> bool:
         """Show what was pushed; whether the driver wants an interrupt for it."""
 

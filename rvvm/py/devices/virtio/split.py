@@ -97,6 +97,9 @@ class SplitRing:
         _used_element(self._used, 4 + 8 * (self._done % self.size), chain.id, written)
         self._done = self._done + 1 & WRAP
 
+    def show(self) -> None:
+        self._used_words[IDX] = self._done
+
     def publish(self) -> bool:
         old, new = self._published, self._done
         if old == new:
