@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Sequence
-from typing import Any
-
-_SECOND = 10**9
+SECOND = 10**9
+"""Nanoseconds."""
 _BURST = 0.1
 """Seconds of a rate that may be used at once: fewer waits, and none is long."""
-
-Views = Sequence[memoryview]
 
 
 class Bucket:
@@ -30,9 +24,9 @@ class Bucket:
 
     def wait(self, now: int) -> int:
         """Nanoseconds until there is something; ``now`` never goes back."""
-        self._left = min(self._left + (now - self._since) * self.rate / _SECOND, self._most)
+        self._left = min(self._left + (now - self._since) * self.rate / SECOND, self._most)
         self._since = now
-        return 0 if self._left > 0 else int(-self._left * _SECOND / self.rate) + 1
+        return 0 if self._left > 0 else int(-self._left * SECOND / self.rate) + 1
 
     def spend(self, amount: int) -> None:
         """So much was used."""
@@ -61,60 +55,3 @@ class Throttle:
             self._requests.spend(1)
         if self._bytes:
             self._bytes.spend(size)
-
-
-class SlowLink:
-    """A network link of so many bits a second in each direction."""
-
-    def __init__(self, link: Any, rate: int) -> None:
-        self._link, self._receiver = link, None
-        self._out, self._in = Bucket(rate), rate
-        self._waits = False
-
-    def start(self, receiver: Any) -> None:
-        """Begin to read, once."""
-        self._receiver = receiver
-        self._link.start(_SlowReceiver(receiver, self._in))
-
-    def send(self, frames: Sequence[Views]) -> bool:
-        """Send frames; False where the receiver is to wait for ``writable``."""
-        if wait := self._out.wait(time.monotonic_ns()):
-            self._wait(wait)
-            return False
-        self._out.spend(8 * sum(len(view) for views in frames for view in views))
-        return bool(self._link.send(frames))
-
-    def _wait(self, nanoseconds: int) -> None:
-        if not self._waits:
-            self._waits = True
-            _later(nanoseconds, self._go_on)
-
-    def _go_on(self) -> None:
-        self._waits = False
-        if self._receiver is not None:
-            self._receiver.writable()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._link, name)
-
-
-class _SlowReceiver:
-    """What the link's thread calls: it is held up here, so its sender has to wait."""
-
-    def __init__(self, receiver: Any, rate: int) -> None:
-        self._receiver, self._bucket = receiver, Bucket(rate)
-
-    def receive(self, frames: Views) -> int:
-        taken: int = self._receiver.receive(frames)
-        self._bucket.spend(8 * sum(len(frame) for frame in frames[:taken]))
-        time.sleep(self._bucket.wait(time.monotonic_ns()) / _SECOND)
-        return taken
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._receiver, name)
-
-
-def _later(nanoseconds: int, action: Callable[[], None]) -> None:
-    timer = threading.Timer(nanoseconds / _SECOND, action)
-    timer.daemon = True
-    timer.start()
