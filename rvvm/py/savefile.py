@@ -18,7 +18,7 @@ from typing import IO, Any, NamedTuple
 
 from rvvm.py.errors import UserError
 
-VERSION = 1
+VERSION = 2
 LARGEST = 1 << 26
 """Bytes of a part, decompressed."""
 _MAGIC = b"rvvm\r\n\x1a\n"  # what changes the ends of lines damages it

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 SECOND = 10**9
 """Nanoseconds."""
-_BURST = 0.1
-"""Seconds of a rate that may be used at once: fewer waits, and none is long."""
+_BURST = SECOND // 10
+"""How long a rate may be used at once: fewer waits, and none is long."""
 
 
 class Bucket:
@@ -19,39 +21,57 @@ class Bucket:
 
     def __init__(self, rate: int) -> None:
         self.rate = rate
-        self._left = self._most = rate * _BURST
+        self.left = self._most = rate * _BURST  # billionths, whole ones: no rounding adds up
         self._since = 0
 
     def wait(self, now: int) -> int:
-        """Nanoseconds until there is something; ``now`` never goes back."""
-        self._left = min(self._left + (now - self._since) * self.rate / SECOND, self._most)
+        """Nanoseconds until there is something."""
+        passed = max(now - self._since, 0)  # a host's clock may be set back
+        self.left = min(self.left + passed * self.rate, self._most)
         self._since = now
-        return 0 if self._left > 0 else int(-self._left * SECOND / self.rate) + 1
+        return 0 if self.left > 0 else -self.left // self.rate + 1
 
     def spend(self, amount: int) -> None:
         """So much was used."""
-        self._left -= amount
+        self.left -= amount * SECOND
+
+    def put(self, left: int, now: int) -> None:
+        """So much is left at this moment."""
+        self.left, self._since = min(left, self._most), now
 
 
 class Throttle:
     """Of a disk: requests and bytes, each with a rate or none."""
 
     def __init__(self, requests: int | None, size: int | None) -> None:
-        self._requests = Bucket(requests) if requests else None
-        self._bytes = Bucket(size) if size else None
+        rates = {"requests": requests, "bytes": size}
+        self._buckets = {name: Bucket(rate) for name, rate in rates.items() if rate}
 
     def again(self) -> Throttle:
         """Another with the same rates."""
-        requests, size = self._requests, self._bytes
-        return Throttle(requests.rate if requests else None, size.rate if size else None)
+        rates = self.rates()
+        return Throttle(rates.get("requests"), rates.get("bytes"))
+
+    def rates(self) -> dict[str, int]:
+        """What is limited: how much a second."""
+        return {name: bucket.rate for name, bucket in self._buckets.items()}
 
     def wait(self, now: int) -> int:
         """Nanoseconds until the next request may go."""
-        return max((b.wait(now) for b in (self._requests, self._bytes) if b), default=0)
+        return max([bucket.wait(now) for bucket in self._buckets.values()], default=0)
 
     def spend(self, size: int) -> None:
         """A request of so many bytes has gone."""
-        if self._requests:
-            self._requests.spend(1)
-        if self._bytes:
-            self._bytes.spend(size)
+        used = {"requests": 1, "bytes": size}
+        for name, bucket in self._buckets.items():
+            bucket.spend(used[name])
+
+    def state(self, now: int) -> dict[str, int]:
+        """What is left, as plain data."""
+        self.wait(now)
+        return {name: bucket.left for name, bucket in self._buckets.items()}
+
+    def load_state(self, state: Mapping[str, int], now: int) -> None:
+        """Take over what was left; a limit that is new has all of it."""
+        for name, bucket in self._buckets.items():
+            bucket.put(state.get(name, bucket.rate * SECOND), now)

@@ -37,7 +37,7 @@ def test_includes_point_down() -> None:
 PYTHON_ROWS = """
     _core errors register resources symbols throttle views
     disk elf host images memory net preprocessor savefile share stream tree
-    lines ninep qcow2
+    bases lines ninep qcow2
     program
     csr dtb dts isa
     completion devices fdt hart
