@@ -137,6 +137,8 @@ class System:
 
     time: int
     """Ticks of the timebase."""
+    alarm: int
+    """Where time counts instructions, a run ends when it reaches this; then it is ~0 again."""
 
     def __init__(
         self,

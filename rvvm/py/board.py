@@ -14,6 +14,7 @@ import rvvm.py.devices  # noqa: F401  # makes the devices known
 from rvvm.py import isa
 from rvvm.py.completion import PAGE, cpu_nodes, hart_id, memory_nodes
 from rvvm.py.devices.device import Device, Target
+from rvvm.py.devices.htif import TOHOST, Htif, OutputOnly
 from rvvm.py.devices.virtio.function import Function
 from rvvm.py.devices.virtio.ram import Ram
 from rvvm.py.host import Clock, Host, Serial, SerialPort
@@ -28,6 +29,8 @@ LOCAL_INTERRUPTS = 64  # Privileged spec: mip has as many bits
 NOWHERE = 0xFFFF_FFFF  # sifive,plic-1.0.0 binding: a context that is not connected
 ADDRESS_BITS = 56  # Privileged spec: the widest physical address
 DEFAULT_TIMEBASE = 10_000_000
+_PROGRAM = "the program's HTIF"
+"""Among the devices' paths, that of one which no node describes."""
 
 
 def timebase(tree: Tree) -> int:
@@ -272,6 +275,9 @@ class Board:
 
     def attach_symbols(self, symbols: Mapping[str, int]) -> None:
         """The loaded program's symbols, for the devices that a program places."""
+        if TOHOST in symbols and not any(isinstance(it, Htif) for it in self.devices.values()):
+            wiring = _Wiring(self)
+            self.devices[_PROGRAM] = Htif(self.system, wiring.halt, OutputOnly(self.host.serial))
         for device in self.devices.values():
             device.attach_symbols(symbols)
 
@@ -282,7 +288,12 @@ class Board:
                 self.devices[path].reset()
 
     def _controllers_last(self) -> list[str]:
-        return sorted(self.devices, key=lambda path: "interrupt-controller" in self.tree[path])
+        controllers = {path for path in self.devices if self._is_controller(path)}
+        return sorted(self.devices, key=lambda path: path in controllers)
+
+    def _is_controller(self, path: str) -> bool:
+        node = self.tree.find(path)
+        return node is not None and "interrupt-controller" in node
 
     def close(self) -> None:
         """The machine ends: what it has written is on the host's disks, and files are free."""

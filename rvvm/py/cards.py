@@ -7,13 +7,13 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from rvvm.py.disk import Disk, Overlay, open_disk
 from rvvm.py.errors import UserError
 from rvvm.py.host import Card
 from rvvm.py.images import cache
-from rvvm.py.throttle import SlowLink, Throttle
+from rvvm.py.throttle import Throttle
 
 if TYPE_CHECKING:
     from rvvm.py.net.link import Link
@@ -182,8 +182,11 @@ def net_card(text: str, number: int) -> Card:
     kind = words.choose("kind", "", tuple(_LINKS))
     mac = _mac(words, number, kind)
     link, rate = _LINKS[kind](words, mac), words.amount("rate", unit=1000)
-    limited = cast("Link", SlowLink(link, rate)) if rate else link
-    return Card(Network(limited, mac), words.bus())
+    if rate:
+        from rvvm.py.net.slow import SlowLink
+
+        link = SlowLink(link, rate)
+    return Card(Network(link, mac), words.bus())
 
 
 def _user_link(words: _Words, mac: bytes) -> Link:

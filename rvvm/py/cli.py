@@ -16,7 +16,6 @@ from rvvm.py import options as known
 from rvvm.py.conformance import (
     LIMIT_STATUS,
     Signature,
-    attach_tohost,
     check_granularity,
     check_writable,
 )
@@ -141,7 +140,6 @@ def machine_command(
     machine = Machine(**options) if load is None else Machine.load(load, **_said(options))
     if note := machine.slow_engine:
         print("rvvm:", note, file=sys.stderr)
-    attach_tohost(machine)
     result = Signature.of(machine, Path(signature), signature_granularity) if signature else None
     if log_commits:
         check_writable(Path(log_commits), "--log-commits")

@@ -1,44 +1,17 @@
-"""The face that Spike's users and RISCOF-style suites know: tohost, signatures.
-
-Exit through ``tohost`` and the console calls are the HTIF device's; a program that has the symbol
-gets that device even on a board whose tree has no ``ucb,htif0``.
-"""
+"""The face that Spike's users and RISCOF-style suites know: signatures (``tohost`` is HTIF's)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from rvvm.py.devices.htif import Htif
 from rvvm.py.errors import UserError
-from rvvm.py.host import SerialPort
 from rvvm.py.machine import Machine
 
 BEGIN, END = "begin_signature", "end_signature"
 GRANULARITIES = (1, 2, 4, 8, 16)
 LIMIT_STATUS = 124
 """Exit status when --max-instructions ends the machine: timeout(1) ends so, too."""
-
-
-def attach_tohost(machine: Machine) -> Htif | None:
-    """Make the program's own ``tohost`` work, unless the board has an HTIF that already does."""
-    devices = machine.board.devices.values()
-    if "tohost" not in machine.symbols or any(isinstance(device, Htif) for device in devices):
-        return None
-    htif = Htif(machine.system, machine.halt, _OutputOnly(machine))
-    htif.attach_symbols(machine.symbols)
-    return htif
-
-
-class _OutputOnly(SerialPort):
-    """Prints on the console; what is typed there belongs to the board's own serial device."""
-
-    def __init__(self, machine: Machine) -> None:
-        super().__init__()
-        self._console = machine.console
-
-    def put(self, data: int, /) -> None:
-        self._console.put(data)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from functools import cache
 from itertools import groupby, pairwise
 from math import inf
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 from rvvm.py.errors import UserError
 
@@ -29,7 +29,6 @@ _NO_SUPPORT = (errno.EOPNOTSUPP, errno.ENOSYS, errno.ENODEV, errno.EINVAL)
 _ZEROES = bytes(1 << 16)
 _MOST_FILES = 255  # of an overlay: their numbers are bytes
 _PIECE = 1 << 20
-_MICROSECOND = 1000  # what copies of a file keep of its time
 
 
 class Base(Protocol):
@@ -47,8 +46,8 @@ class Base(Protocol):
     def again(self) -> Base:
         """The same, to be closed by itself."""
 
-    def origin(self) -> dict[str, Any]:
-        """The file that must be there, as it is now, wherever the disk is used again."""
+    def files(self) -> list[RawFile]:
+        """Those that must be there, as they are now, wherever the disk is used again."""
 
 
 class Disk(Protocol):
@@ -86,8 +85,8 @@ class Disk(Protocol):
     def twin(self) -> Disk:
         """Another disk with the same base."""
 
-    def origin(self) -> dict[str, Any]:
-        """The file that must be there, as it is now, wherever the disk is used again."""
+    def files(self) -> list[RawFile]:
+        """Those that must be there, as they are now, wherever the disk is used again."""
 
 
 def open_disk(
@@ -155,10 +154,13 @@ class RawFile:
         self.keep()
         return self.again()
 
-    def origin(self) -> dict[str, Any]:
-        status = os.fstat(self.file)
-        time = status.st_mtime_ns // _MICROSECOND if stat.S_ISREG(status.st_mode) else 0
-        return {"file": os.path.abspath(self.name), "size": self.size, "time": time}
+    def files(self) -> list[RawFile]:
+        return [self]
+
+    def is_same(self, other: RawFile) -> bool:
+        """Whether both are one file, of one size."""
+        one, two = os.fstat(self.file), os.fstat(other.file)
+        return os.path.samestat(one, two) and one.st_size == two.st_size
 
     def again(self) -> RawFile:
         """The same file, to be closed by itself."""
@@ -208,8 +210,9 @@ class Overlay:
     """Changes to a base that is only read.
 
     ``_where`` has a byte for each cluster: the number of the file whose bytes count, 0 for the
-    base. The last file is written to; the others belong to moments that somebody keeps. Clusters
-    are taken until they are ``limit`` bytes; then the guest hears that there is no room.
+    base. The last file is written to; the others belong to moments that somebody keeps. The disk
+    may differ from its base in ``limit`` bytes of clusters; then the guest hears that there is no
+    room. The room that moments take besides is theirs who keep them.
     """
 
     def __init__(self, base: Base, folder: Path | None = None, limit: int | None = None) -> None:
@@ -269,7 +272,7 @@ class Overlay:
         return Kept(self.base, tuple(self._files[:-1]), bytes(self._where))
 
     def back(self, kept: Kept | None) -> None:
-        if kept is None or kept.base.origin() != self.origin():
+        if kept is None or not _same(kept.base.files(), self.files()):
             raise UserError(f"--drive: {self.name}: that was kept of another disk")
         self._files = list(kept.files)
         self._where = bytearray(kept.where)
@@ -279,8 +282,8 @@ class Overlay:
     def twin(self) -> Overlay:
         return Overlay(self.base.again(), self._folder, self._limit)
 
-    def origin(self) -> dict[str, Any]:
-        return self.base.origin()
+    def files(self) -> list[RawFile]:
+        return self.base.files()
 
     def _grow(self) -> None:
         """From now on another file is written to."""
@@ -301,7 +304,7 @@ class Overlay:
     # Clusters
 
     def _measure(self) -> None:
-        """How many more may be taken. What other moments keep is counted while it is written."""
+        """How many more may be taken."""
         taken = len(self._where) - self._where.count(0)
         self._room = inf if self._limit is None else self._limit // CLUSTER - taken
 
@@ -321,9 +324,9 @@ class Overlay:
         be written comes from where they were."""
         where, first, last = self._where, offset // CLUSTER, (end - 1) // CLUSTER
         count, top = last + 1 - first, self._top
-        new = count - where.count(top, first, last + 1)
-        if not new:
+        if where.count(top, first, last + 1) == count:
             return
+        new = where.count(0, first, last + 1)
         if new > self._room:
             raise OSError(errno.ENOSPC, f"{self.name}: the overlay has reached its limit")
         if offset % CLUSTER and where[first] != top:
@@ -343,6 +346,10 @@ class Overlay:
     def __repr__(self) -> str:
         changed = len(self._where) - self._where.count(0)
         return f"<Overlay of {self.name}, {changed * CLUSTER >> 20} MiB changed>"
+
+
+def _same(ones: list[RawFile], others: list[RawFile]) -> bool:
+    return len(ones) == len(others) and all(map(RawFile.is_same, ones, others))
 
 
 def cut(views: Sequence[memoryview], start: int, stop: int) -> list[memoryview]:

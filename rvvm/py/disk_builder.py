@@ -10,8 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -31,6 +30,7 @@ from rvvm.py.images import cache, closure, disk_archive
 from rvvm.py.images.closure import Deb
 from rvvm.py.images.recipe import PACKAGES, Recipe
 from rvvm.py.machine import Machine
+from rvvm.py.scratch import replacing, scratch
 
 MEMORY = "1G"
 _PATIENCE = 3600  # seconds for the guest, which takes about a minute
@@ -45,7 +45,8 @@ def build(recipe: Recipe, output: Path, progress: bool = True) -> None:
         raise UserError(f"{output}: there is no folder {output.parent}")
     debs = packages(recipe, progress)
     modules = images.path("modules").read_bytes()
-    with _bar(progress) as bar, cache.replacing(output, 0o600) as disk, _temporary() as archive:
+    builds = cache.folder("builds")
+    with _bar(progress) as bar, replacing(output, 0o600) as disk, scratch(builds) as archive:
         task = bar.add_task("Collecting", total=len(debs))
         with archive.open("wb") as out:
             disk_archive.write(out, recipe, debs, modules, lambda: bar.advance(task))
@@ -65,7 +66,7 @@ def packages(recipe: Recipe, progress: bool = True) -> list[Deb]:
 def _make(disk: Path, archive: Path, debs: Sequence[Deb], bar: Progress) -> None:
     """Run the guest that unpacks and configures."""
     base = images.path("busybox").read_bytes()
-    with _temporary() as initrd:
+    with scratch(cache.folder("builds")) as initrd:
         initrd.write_bytes(disk_archive.initramfs(base, debs))
         follow = _Follower(bar, len(debs))
         with Machine(
@@ -121,13 +122,6 @@ class _Follower:
             self._failed = f"{line.removeprefix('rvvm: ')}: {self._last}"
         if line:
             self._last = line
-
-
-@contextlib.contextmanager
-def _temporary() -> Iterator[Path]:
-    """A file of the cache's that is gone afterwards."""
-    with tempfile.NamedTemporaryFile(dir=cache.folder("builds")) as file:
-        yield Path(file.name)
 
 
 def _bar(shown: bool) -> Progress:

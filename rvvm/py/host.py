@@ -78,27 +78,35 @@ class SerialPort:
 class Alarm:
     """A callback at a moment of the clock."""
 
-    __slots__ = ("callback", "when")
+    __slots__ = ("callback", "cancelled", "when")
 
-    def __init__(self, when: int, callback: Callable[[], None]) -> None:
-        self.when = when
+    def __init__(
+        self, when: int, callback: Callable[[], None], cancelled: Callable[[], None]
+    ) -> None:
+        self.when, self.cancelled = when, cancelled
         self.callback: Callable[[], None] | None = callback
 
     def cancel(self) -> None:
         """It will not ring."""
         self.callback = None
+        self.cancelled()
 
 
 class Clock:
     """The time of day in nanoseconds since 1970, and the alarms devices set.
 
-    With a ``source`` of its own (a machine that counts instructions) the machine calls ``poll`` now
-    and then. Without one this is the host's clock, and a thread rings the alarms.
+    With a ``source`` of its own (a machine that counts instructions) ``due`` is told when the next
+    alarm is, and the machine calls ``poll`` then. Without one this is the host's clock, and a
+    thread rings the alarms.
     """
 
-    def __init__(self, source: Callable[[], int] | None = None) -> None:
+    def __init__(
+        self,
+        source: Callable[[], int] | None = None,
+        due: Callable[[int | None], None] = lambda when: None,
+    ) -> None:
         self.lock: AbstractContextManager[Any] = threading.RLock()
-        self._source = source
+        self._source, self._due = source, due
         self._alarms: list[tuple[int, int, Alarm]] = []
         self._order = count()
         self._timer: threading.Timer | None = None
@@ -109,7 +117,7 @@ class Clock:
 
     def call_at(self, when: int, callback: Callable[[], None]) -> Alarm:
         """Call back, under the device lock, once ``now()`` has reached ``when``."""
-        alarm = Alarm(when, callback)
+        alarm = Alarm(when, callback, self._cancelled)
         heapq.heappush(self._alarms, (when, next(self._order), alarm))
         self._start_timer()
         return alarm
@@ -131,11 +139,18 @@ class Clock:
                     alarm.callback()
             self._start_timer()
 
+    def _cancelled(self) -> None:
+        if self._source is not None:  # else the thread finds nothing to ring
+            self._start_timer()
+
     def _start_timer(self) -> None:
+        if self._source is not None:
+            self._due(self.next_alarm)
+            return
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._source is None and self._alarms:
+        if self._alarms:
             # A timer thread cannot wait for years, and need not: poll() starts the next one.
             seconds = min(max(0, self._alarms[0][0] - self.now()) / 1e9, 86400.0)
             self._timer = threading.Timer(seconds, self.poll)

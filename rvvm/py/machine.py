@@ -35,8 +35,8 @@ _SEED_BYTES = 64
 _FIXED_SEED = bytes(range(_SEED_BYTES))
 _FIXED_EPOCH = 1_700_000_000 * 10**9
 """With --clock instructions everything a guest can read of the world outside is fixed."""
-_POLL = 1_000_000
-"""Instructions between looks at a counted clock's alarms."""
+_NEVER = (1 << 64) - 1
+"""A time that counted instructions do not reach."""
 
 
 @dataclass(frozen=True)
@@ -168,8 +168,16 @@ class Machine:
     def _clock(self) -> Clock:
         if self.options.clock == "host":
             return Clock()
-        frequency = timebase(self.tree)
-        return Clock(lambda: _FIXED_EPOCH + self.system.time * 10**9 // frequency)
+        frequency, system = timebase(self.tree), self.system
+
+        def now() -> int:
+            return _FIXED_EPOCH + system.time * 10**9 // frequency
+
+        def due(when: int | None) -> None:
+            ticks = _NEVER if when is None else -((_FIXED_EPOCH - when) * frequency // 10**9)
+            system.alarm = min(max(ticks, 0), _NEVER)
+
+        return Clock(now, due)
 
     def _finish_tree(self, plan: boot.Plan) -> None:
         """What a boot loader writes into /chosen, and the blob into RAM."""
@@ -327,12 +335,10 @@ class Machine:
                 return stop
 
     def _once(self, budget: int | None) -> ExitLike:
-        if self.options.clock == "instructions" and self.board.host.clock.next_alarm is not None:
-            budget = _POLL if budget is None else min(budget, _POLL)
-            exit = self._engine_run(budget)
+        exit = self._engine_run(budget)
+        if self.options.clock == "instructions":
             self.board.host.clock.poll()
-            return exit
-        return self._engine_run(budget)
+        return exit
 
     def _engine_run(self, budget: int | None) -> ExitLike:
         engine = self._accelerator or self.system

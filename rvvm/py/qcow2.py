@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from rvvm.py.disk import SECTOR, Base, Kept, RawFile, cut, read_all
 from rvvm.py.errors import UserError
@@ -275,11 +275,8 @@ class Qcow2:
 
     twin = again
 
-    def origin(self) -> dict[str, Any]:
-        """Its file; the time is the latest of those that it is based on, too."""
-        own = self._file.origin()
-        below = self._base.origin()["time"] if self._base is not None else 0
-        return {**own, "time": max(own["time"], below)}
+    def files(self) -> list[RawFile]:
+        return [self._file, *(self._base.files() if self._base is not None else ())]
 
     # Nobody writes to it.
 

@@ -10,15 +10,15 @@ import contextlib
 import json
 import os
 import struct
-import tempfile
 from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from rvvm.py.errors import UserError
+from rvvm.py.scratch import replacing
 
-VERSION = 1
+VERSION = 2
 LARGEST = 1 << 26
 """Bytes of a part, decompressed."""
 _MAGIC = b"rvvm\r\n\x1a\n"  # what changes the ends of lines damages it
@@ -55,34 +55,12 @@ def _digest(head: bytes, stored: bytes | memoryview) -> bytes:
 def writing(path: Path) -> Iterator[Writer]:
     """The file appears, or takes the place of an old one, when everything is on the disk."""
     try:
-        file = tempfile.NamedTemporaryFile(  # noqa: SIM115  # it is renamed in between
-            dir=path.parent, prefix=f".{path.name}.", delete=False
-        )
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
-    try:
-        with file:
+        with replacing(path, 0o600) as temporary, temporary.open("wb") as file:
             writer = Writer(file)
             yield writer
             writer.put(_END, b"")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(file.name, path)
-        _sync(path.parent)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            os.unlink(file.name)
-        if isinstance(error, OSError):
-            raise UserError(f"{path}: {error.strerror}") from None
-        raise
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
 
 
 class Part(NamedTuple):

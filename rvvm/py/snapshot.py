@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rvvm import _core
-from rvvm.py import dtb, savefile
+from rvvm.py import bases, dtb, savefile
 from rvvm.py.cards import Drive
 from rvvm.py.errors import UserError
 from rvvm.py.host import Card
@@ -112,7 +112,7 @@ def save(machine: Machine, path: Path) -> None:
         info = {
             "options": _plain_options(machine.options),
             "symbols": dict(machine.symbols),
-            "origins": [function.origin() for function in functions],
+            "bases": [bases.describe(function.files()) for function in functions],
         }
         with savefile.writing(path) as file:
             file.put(INFO, savefile.encode(info))
@@ -202,11 +202,11 @@ def load(path: Path, changes: Mapping[str, Any], make: Maker) -> Machine:
         info, state = savefile.decode(head[INFO]), savefile.decode(head[STATE])
         options, symbols = _options(info["options"], changes, path.parent), info["symbols"]
         tree = dtb.parse(head[TREE], str(path))
-        origins = list(info["origins"])
+        known = list(info["bases"])
     cards = options.cards()
-    _check_origins(path, cards, origins)
+    _check_bases(path, cards, known)
     machine = make(options, tree, head[TREE], cards, symbols)
-    with _damaged(path), machine.board.lock:
+    with _damaged(path), machine.board.lock, _room():
         _fill(machine, parts[3:], cards)
         _load_state(machine, state)
     return machine
@@ -224,18 +224,16 @@ def _fill(machine: Machine, parts: list[savefile.Part], cards: list[Card]) -> No
             raise ValueError(f"a part {part.kind!r}")
 
 
-def _check_origins(path: Path, cards: list[Card], origins: list[Any]) -> None:
-    if len(cards) != len(origins):
-        raise UserError(f"{path}: the saved machine has {len(origins)} devices, not {len(cards)}")
-    for card, then in zip(cards, origins, strict=True):
-        now = card.function.origin()
-        if (now is None) != (then is None):
+def _check_bases(path: Path, cards: list[Card], known: list[Any]) -> None:
+    if len(cards) != len(known):
+        raise UserError(f"{path}: the saved machine has {len(known)} devices, not {len(cards)}")
+    for card, then in zip(cards, known, strict=True):
+        now = card.function.files()
+        if bool(now) != bool(then):
             raise UserError(f"{path}: the saved machine's devices come in another order")
-        if now is not None and (now["size"], now["time"]) != (then["size"], then["time"]):
-            raise UserError(
-                f"{now['file']}: has changed since the machine was saved, or is another file"
-                f" ({then['file']} then; copy it with its times)"
-            )
+        if len(now) != len(then):
+            raise UserError(f"{now[0].name}: is based on {len(now) - 1} files, not {len(then) - 1}")
+        bases.check(now, then)
 
 
 @contextlib.contextmanager

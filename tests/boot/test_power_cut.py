@@ -66,12 +66,17 @@ def check(image: Path, synced: int) -> None:
         assert run("debugfs", "-R", f"cat f{number}", image) == f"number {number}\n"
 
 
-@pytest.mark.parametrize("cuts", [2, pytest.param(50, marks=pytest.mark.long)])
-def test_killed_at_any_moment(tmp_path: Path, cuts: int) -> None:
-    rng = random.Random(cuts)
-    for _ in range(cuts):
+@pytest.mark.parametrize(
+    ("seed", "cuts"), [(0, 2), *(pytest.param(n, 10, marks=pytest.mark.long) for n in range(1, 6))]
+)
+def test_killed_at_any_moment(tmp_path: Path, seed: int, cuts: int) -> None:
+    rng = random.Random(seed)
+    for number in range(cuts):
         image = tmp_path / "disk.img"
         with image.open("wb") as file:
             file.truncate(32 << 20)
         run("mke2fs", "-q", "-F", "-t", "ext4", image)
-        check(image, cut(image, rng.uniform(0, 1.5)))
+        seconds = rng.uniform(0, 1.5)
+        synced = cut(image, seconds)
+        print(f"cut {number} after {seconds:.2f} s: {synced} records were synced")
+        check(image, synced)

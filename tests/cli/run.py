@@ -11,8 +11,9 @@ import rvvm as package
 
 COMMAND = [sys.executable, "-m", "rvvm"]
 
-# The package under test, also from another working folder; an asan build is not the installed one.
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(package.__file__).parents[1])}
+# The package under test, from whatever working folder; an asan build is not the installed one.
+_PACKAGE = str(Path(package.__file__).parents[1])
+ENVIRONMENT = {**os.environ, "PYTHONPATH": _PACKAGE, "PYTHONSAFEPATH": "1"}
 
 
 def rvvm(

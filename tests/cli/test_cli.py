@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -98,20 +97,23 @@ def test_images_are_listed() -> None:
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_signals_end_it(programs: Path, number: signal.Signals, status: int) -> None:
+    elves.write(programs / "here.elf", "li s0, UART; li a0, 0x79; sb a0, 0(s0)\nspin: j spin")
     process = subprocess.Popen(
-        [*COMMAND, "spin.elf"],
+        [*COMMAND, "here.elf"],
         cwd=programs,
         stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         env=ENVIRONMENT,
         # What a shell puts into the background starts with SIGINT ignored, and that is inherited.
         preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
     )
-    try:
-        time.sleep(2)
+    with process:
+        assert process.stdout and process.stdout.read(1) == b"y", "it runs"
         process.send_signal(number)
-        assert process.wait(20) == status
-    finally:
-        process.kill()
+        try:
+            assert process.wait(60) == status
+        finally:
+            process.kill()
 
 
 def test_reader_gone(programs: Path) -> None:

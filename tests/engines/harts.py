@@ -15,7 +15,7 @@ RAM, RAM_SIZE = 0x8000_0000, 16 << 20
 DATA = RAM + 0x10_0000
 FINISH = 0x100000  # a store of 0 says that a hart is done, anything else that it has failed
 MSIP = 0x2000000
-TIMEOUT = 60.0
+TIMEOUT = 300.0
 
 SYMBOLS = {"DATA": DATA, "FINISH": FINISH, "MSIP": MSIP}
 PASS = "li t0, FINISH; sd x0, (t0); over: j over"

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -462,6 +463,15 @@ def test_a_pause_is_prompt_and_the_run_goes_on(engine: dict[str, Any]) -> None:
     assert sum(hart.instret for hart in machine.harts) > 0
 
 
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """As at a terminal: in the background of a shell SIGINT is ignored, and that is inherited."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_interrupt_of_python(engine: dict[str, Any]) -> None:
     """Ctrl-C ends a run of several harts."""
     machine = Harts(4, "next: j next", engine=engine)

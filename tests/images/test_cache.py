@@ -25,16 +25,6 @@ def test_where(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert cache.root() == Path("/var/y")
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    cache.write(path, b"old")
-    with pytest.raises(RuntimeError), cache.replacing(path) as temporary:
-        temporary.write_bytes(b"half")
-        raise RuntimeError
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
 def test_no_place_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("RVVM_CACHE", str(tmp_path / "file"))

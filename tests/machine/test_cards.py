@@ -175,7 +175,7 @@ def test_limits(image: Path) -> None:
     text = f"file={image},limit=64K,throttling.iops-total=100,throttling.bps-total=1M"
     (block,) = cards(rvvm.Machine(drive=text)).values()
     assert block.disk._room == 16
-    assert (block.throttle._requests.rate, block.throttle._bytes.rate) == (100, 1 << 20)
+    assert block.throttle.rates() == {"requests": 100, "bytes": 1 << 20}
 
 
 def passt_stand_in(folder: Path, monkeypatch: pytest.MonkeyPatch, program: str) -> Path:

@@ -68,7 +68,7 @@ def test_every_truncation_is_found(saved: Path) -> None:
     [
         (lambda data: b"", "no saved machine"),
         (lambda data: b"\x7fELF" + data, "no saved machine"),
-        (lambda data: data[:8] + struct.pack("<I", 2) + data[12:], "saved as version 2; this rvvm"),
+        (lambda data: data[:8] + struct.pack("<I", 1) + data[12:], "saved as version 1; this rvvm"),
         (lambda data: data[:-1], "cut short or damaged"),
         (lambda data: data[: 12 + 36], "cut short"),
         (lambda data: data + b"\0", "more behind its end"),

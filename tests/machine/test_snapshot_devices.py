@@ -12,6 +12,7 @@ import pytest
 import rvvm
 from machine import elves
 from machine.moments import all_of, go_on
+from rvvm.py import bases
 from rvvm.py.devices.virtio.function import CONFIG_CHANGE, DRIVER_OK, Function
 from rvvm.py.resources import resource
 
@@ -76,22 +77,78 @@ def test_a_base_that_is_elsewhere(image: Path, tmp_path: Path) -> None:
         rvvm.Machine.load(here / "saved")
 
 
-@pytest.mark.parametrize("change", ["time", "size", "file"])
+@pytest.mark.parametrize("change", ["a byte", "size", "another file"])
 def test_a_base_that_has_changed(image: Path, change: str) -> None:
-    machine = made(drive=image)
-    machine.save("saved")
+    """Its times say nothing: whoever wrote may have set them back."""
+    made(drive=image).save("saved")
     status = image.stat()
     if change == "size":
         with image.open("ab") as file:
             file.write(bytes(512))
-    elif change == "file":
-        os.utime(image, ns=(status.st_atime_ns, status.st_mtime_ns + 10**9))
+    elif change == "a byte":
+        with image.open("r+b") as file:
+            file.seek(-1, os.SEEK_END)
+            file.write(b"x")
     else:
-        image.write_bytes(b"other")
-        os.utime(image, ns=(status.st_atime_ns, status.st_mtime_ns))
-        image.write_bytes(bytes(512))
+        image.unlink()
+        image.write_bytes(bytes(status.st_size))
+    os.utime(image, ns=(status.st_atime_ns, status.st_mtime_ns))
     with pytest.raises(rvvm.UserError, match=r"disk\.img: has changed since the machine was saved"):
         rvvm.Machine.load("saved")
+
+
+def test_a_copy_of_a_base_is_as_good(image: Path, tmp_path: Path) -> None:
+    """With other times, and holes where there were zeroes."""
+    with image.open("r+b") as file:
+        file.write(bytes(1 << 19))
+    made(drive=image).save("saved")
+    copy = tmp_path / "copy.img"
+    with copy.open("wb") as file:
+        file.truncate(image.stat().st_size)
+        file.seek(1 << 19)
+        file.write(image.read_bytes()[1 << 19 :])
+    image.unlink()
+    assert first(rvvm.Machine.load("saved", drive="copy.img")) == bytes(4)
+
+
+def test_a_digest_is_remembered(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as the inode is as it was, and that was not just now."""
+    read: list[int] = []
+    digest = bases._digest
+    monkeypatch.setattr(bases, "_digest", lambda *of: read.append(1) or digest(*of))
+    machine = made(drive=image)
+    for _ in range(2):
+        machine.save("saved")
+    assert len(read) == 2
+    monkeypatch.setattr(bases, "_SETTLED", 0)
+    for _ in range(3):
+        machine.save("saved")
+    assert len(read) == 3
+    (memo,) = (Path("cache") / "digests").iterdir()
+    memo.write_text("{}")
+    rvvm.Machine.load("saved")
+    os.utime(image, (1, 1))
+    rvvm.Machine.load("saved")
+    assert len(read) == 5
+
+
+@pytest.mark.parametrize("places", [[], [0], [1 << 17], [5, (1 << 20) - 1], [3 << 17, 5 << 17]])
+def test_a_digest_is_of_what_is_there(image: Path, places: list[int]) -> None:
+    def digest(path: Path) -> str:
+        with path.open("rb") as file:
+            return bases._digest(file.fileno(), path.stat().st_size)
+
+    whole, sparse = bytearray(1 << 20), image.with_name("sparse")
+    with sparse.open("wb") as file:
+        file.truncate(len(whole))
+        for place in places:
+            whole[place] = 1
+            file.seek(place)
+            file.write(b"\1")
+    image.write_bytes(whole)
+    assert digest(image) == digest(sparse)
+    image.write_bytes(whole[:-1] + b"\2")
+    assert digest(image) != digest(sparse)
 
 
 def test_a_disk_that_is_written_in_place(image: Path) -> None:
@@ -234,3 +291,46 @@ def test_the_state_of_every_device_is_plain() -> None:
     machine.save("saved")
     assert all_of(rvvm.Machine.load("saved")) == before
     assert not re.search("0x[0-9a-f]+>", repr(machine.board.state()))
+
+
+TYPED = """
+    la      t0, tohost
+    li      t1, 0x0101000000000068  # h
+    sd      t1, 0(t0)
+again:
+    ld      t2, 0(t0)
+    bnez    t2, again
+    li      t3, 2000
+spin:
+    addi    t3, t3, -1
+    bnez    t3, spin
+    li      t1, 7                   # exit 3
+    sd      t1, 0(t0)
+stay:
+    j       stay
+    .align  6
+tohost:
+    .dword  0
+fromhost:
+    .dword  0
+"""
+
+
+def test_a_programs_tohost_goes_on(tmp_path: Path) -> None:
+    program = elves.write(tmp_path / "program.elf", TYPED)
+    machine = rvvm.Machine(kernel=program, bios="none", memory="4M", clock="instructions")
+    machine.run(until=rvvm.instructions(500))
+    assert machine.console.text == "h" and machine.status is None
+    snapshot = machine.snapshot()
+    machine.save("saved")
+    others = [machine.fork(), rvvm.Machine.load("saved")]
+    wanted = go_on(machine, [100, 10_000])
+    assert machine.status == 3
+    for other in others:
+        assert go_on(other, [100, 10_000]) == wanted
+    for one in (machine, *others):
+        one.restore(snapshot)
+        assert go_on(one, [100, 10_000]) == wanted
+        one.reset()
+        one.run(timeout=60)
+        assert one.status == 3

@@ -35,9 +35,9 @@ def test_includes_point_down() -> None:
 
 # A Python room (a module or a folder of rvvm/py) may use itself and the rooms of the rows above it.
 PYTHON_ROWS = """
-    _core errors register resources symbols views
+    _core errors register resources scratch symbols throttle views
     disk elf host images memory net preprocessor savefile share stream tree
-    lines ninep qcow2 throttle
+    bases lines ninep qcow2
     program
     csr dtb dts isa
     completion devices fdt hart

@@ -355,6 +355,9 @@ void bind_system(py::module_& m) {
       .def_property(
           "time", [](SystemFace& f) { return f.system.time(); },
           [](SystemFace& f, u64 value) { f.system.set_time(value); })
+      .def_property(
+          "alarm", [](SystemFace& f) { return f.system.clock.alarm; },
+          [](SystemFace& f, u64 value) { f.system.clock.alarm = value; })
       .def(
           "add_ram", [](SystemFace& f, u64 base, u64 size) { f.system.bus.add_ram(base, size); },
           py::arg("base"), py::arg("size"))

@@ -30,7 +30,7 @@ Exit Turns::run(u64& budget, const Poll& poll) {
   while (budget > 0) {
     if (system.world.wanted()) system.world.begin_run();
     if (const auto asked = system.requests.take()) return {asked->reason, turn_, asked->detail};
-    if (due() && !poll()) return {ExitReason::pause};
+    if (alarmed() || (due() && !poll())) return {ExitReason::pause};
     system.collect_code();
     Cpu& cpu = system.hart(turn_);
     const u64 before = cpu.hart.retired;
@@ -51,6 +51,13 @@ Exit Turns::run(u64& budget, const Poll& poll) {
   return {};
 }
 
+bool Turns::alarmed() {
+  Clock& clock = system.clock;
+  if (!clock.by_instructions || system.time() < clock.alarm) return false;
+  clock.alarm = ~u64{0};
+  return true;
+}
+
 // With time that counts instructions a turn ends at the next deadline, so that timers fire at the
 // same instruction in every run.
 u64 Turns::length(Cpu& cpu) const {
@@ -58,7 +65,9 @@ u64 Turns::length(Cpu& cpu) const {
   const u64 turn = std::min(turn_instructions, counters::until_overflow(cpu.hart));
   if (!clock.by_instructions) return turn;
   cpu.turn_deadline = next_deadline(cpu.hart);
-  const u64 ticks = cpu.turn_deadline - cpu.hart.time();
+  const u64 now = cpu.hart.time();  // may be behind the alarm, until the round is over
+  const u64 end = clock.alarm > now ? std::min(cpu.turn_deadline, clock.alarm) : cpu.turn_deadline;
+  const u64 ticks = end - now;
   if (ticks >= turn_instructions) return turn;
   const u64 begun = cpu.hart.progress() % clock.instructions_per_tick;
   return std::min(turn, ticks * clock.instructions_per_tick - begun);
@@ -156,6 +165,7 @@ void Turns::idle() {
   }
   Clock& clock = system.clock;
   const u64 now = system.time();
+  if (clock.by_instructions) deadline = std::min(deadline, clock.alarm);
   if (clock.by_instructions && deadline != ~u64{0}) {
     if (deadline > now) clock.offset += deadline - now;
     return;

@@ -31,6 +31,7 @@ class Turns {
   Exit plain(Cpu& cpu, u64 turn);
   Exit observed(unsigned index, u64 turn);
   bool all_waiting() const;
+  bool alarmed();
   void idle();
   void advance_clock();
 

@@ -66,6 +66,7 @@ struct Clock {
   u64 instructions_per_tick;  // of a nominal 1 GHz hart
   u64 offset = 0;             // added to the raw source; writing mtime changes it
   u64 virtual_ticks = 0;  // by_instructions: ticks that have passed at the scheduler's last turn
+  u64 alarm = ~u64{0};    // by_instructions: when the run is to end once, for who embeds the system
 
   // `progress`: instructions the asking hart has retired since the scheduler's last turn.
   u64 now(u64 progress) const {

@@ -1,20 +1,18 @@
 // Guest memory as several host threads use it. A naturally aligned access is one access of the
 // host's, so that nobody sees a half of it ("Memory Ordering Model": aligned accesses are single
-// memory operations); a relaxed atomic says just that, and costs nothing. Others go byte by byte.
+// memory operations); a relaxed atomic says just that, and costs nothing. Others go byte by byte,
+// or at once where that is the same: x86-64 does it at any alignment, if not as one access.
 #pragma once
-#include <atomic>
-
 #include "isa/types.hpp"
 
 namespace rvvm::shared {
 
-// T is an integer type, `at` aligned to its size.
-template <class T> T load(const u8* at) {
-  return std::atomic_ref(*reinterpret_cast<T*>(const_cast<u8*>(at)))
-      .load(std::memory_order_relaxed);
+// T is an integer type. Where `at` is aligned to its size, this is one access.
+template <class T> [[gnu::no_sanitize("alignment")]] T load(const u8* at) {
+  return __atomic_load_n(reinterpret_cast<const T*>(at), __ATOMIC_RELAXED);
 }
-template <class T> void store(u8* at, T value) {
-  std::atomic_ref(*reinterpret_cast<T*>(at)).store(value, std::memory_order_relaxed);
+template <class T> [[gnu::no_sanitize("alignment")]] void store(u8* at, T value) {
+  __atomic_store_n(reinterpret_cast<T*>(at), value, __ATOMIC_RELAXED);
 }
 
 inline u64 load(const u8* at, unsigned size) {

@@ -2,7 +2,8 @@
 
 A word written to ``tohost`` is device (63:56), command (55:48) and payload (47:0); the answer comes
 in ``fromhost`` (Spike, riscv-isa-sim README and fesvr). The words are the program's own ``tohost``
-and ``fromhost``, or registers where the node has ``reg``.
+and ``fromhost``, or registers where the node has ``reg``. A program that has the symbol gets this
+device on a board without the node, too.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from rvvm._core import System
     from rvvm.py.tree import Node
 
+TOHOST = "tohost"
 SYSTEM, CONSOLE = 0, 1  # devices
 READ, WRITE = 0, 1  # the console's commands
 PRESENT = 0x100  # a byte in an answer of the console
@@ -32,8 +34,6 @@ class Htif(Device, compatible="ucb,htif0"):
     fromhost = Register(0x0, width=8)
     tohost = Register(0x8, width=8, DEVICE=(63, 56), COMMAND=(55, 48), PAYLOAD=(47, 0))
 
-    tohost_at = State[int | None](None)
-    fromhost_at = State[int | None](None)
     reading = State(False)  # the guest waits for a byte
 
     def __init__(
@@ -41,6 +41,8 @@ class Htif(Device, compatible="ucb,htif0"):
     ) -> None:
         self.system, self.halt = system, halt
         self.port = port or SerialPort()
+        self.tohost_at: int | None = None
+        self.fromhost_at: int | None = None
         super().__init__()
         self.port.wake = self.answer_read
 
@@ -50,8 +52,8 @@ class Htif(Device, compatible="ucb,htif0"):
 
     def attach_symbols(self, symbols: Mapping[str, int]) -> None:
         """Watch the program's own words."""
-        if "tohost" in symbols:
-            self.tohost_at = symbols["tohost"]
+        if TOHOST in symbols:
+            self.tohost_at = symbols[TOHOST]
             self.fromhost_at = symbols.get("fromhost")
             self.system.watch_store(self.tohost_at, 8, self.on_store)
 
@@ -114,3 +116,11 @@ class Htif(Device, compatible="ucb,htif0"):
         self.tohost = value
         if self.tohost_at is not None:
             self.system.write(self.tohost_at, struct.pack("<Q", value))
+
+
+class OutputOnly(SerialPort):
+    """Prints on another's line; what is typed there belongs to that line's own device."""
+
+    def __init__(self, line: Serial) -> None:
+        super().__init__()
+        self.put = line.put  # type: ignore[method-assign]

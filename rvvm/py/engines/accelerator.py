@@ -69,7 +69,8 @@ def _windows(board: Board) -> list[Mmio]:
     """Every device's registers, as the core has them."""
     windows = []
     for path, device in board.devices.items():
-        regions = board.tree[path].physical()
+        node = board.tree.find(path)
+        regions = node.physical() if node is not None else None
         if regions:
             windows.append(Mmio(regions[0], *device.window().locked(board.lock)))
     return windows

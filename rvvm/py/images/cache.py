@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rvvm.py.errors import UserError
+from rvvm.py.scratch import replacing
 
 
 def root() -> Path:
@@ -42,31 +43,8 @@ def lock(name: str) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def replacing(path: Path, mode: int = 0o644) -> Iterator[Path]:
-    """A temporary path that takes the place of `path` at the end, or vanishes on an exception.
-
-    A reader sees the old file or the new one, never a part, also after a power cut; a machine that
-    has the old one mapped keeps it.
-    """
-    import tempfile
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(descriptor)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(mode)
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
 def write(path: Path, data: bytes) -> None:
     """Write a whole file atomically."""
-    with replacing(path) as temporary:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path, 0o644) as temporary:
         temporary.write_bytes(data)

@@ -47,7 +47,11 @@ switch() {
     mount -t "$kind" -o "$access$options" "$device" /mnt || return
     # A disk that was made for another kernel: what is here will do for networks and folders.
     modules=lib/modules/$release
-    [ $access = ro ] || [ -d "/mnt/$modules" ] || cp -a "/$modules" /mnt/lib/modules/
+    [ $access = ro ] || [ -d "/mnt/$modules" ] || {
+        mkdir -p /mnt/lib/modules
+        cp -a "/$modules" /mnt/lib/modules/
+        chroot /mnt /sbin/depmod "$release" # Debian's modprobe reads another index than busybox's
+    }
     [ -x "/mnt/$init" ] || [ -L "/mnt/$init" ] || { echo "$root has no $init."; return; }
     for name in dev proc sys; do
         mount -o move /$name /mnt/$name

@@ -142,16 +142,17 @@ class Recipe:
 
 
 _FIRST_BOOT_UNIT = "rvvm-first-boot.service"
-_FIRST_BOOT = """[Unit]
+_FIRST_BOOT = """# Once, whatever becomes of it. The network comes some time after the prompt.
+[Unit]
 Description=Commands for the first boot
-After=network-online.target
-Wants=network-online.target
+After=network.target
 ConditionPathExists=/var/lib/rvvm/first-boot
 
 [Service]
 Type=oneshot
-ExecStart=/var/lib/rvvm/first-boot
-ExecStartPost=/bin/rm /var/lib/rvvm/first-boot
+ExecStartPre=-/bin/sh -c 'ls /sys/class/net | grep -qv ^lo$$ && \\
+    exec /usr/lib/systemd/systemd-networkd-wait-online --any --timeout=60'
+ExecStart=/bin/sh -c 'mv /var/lib/rvvm/first-boot /run/first-boot; exec /bin/sh /run/first-boot'
 StandardOutput=journal+console
 RemainAfterExit=yes
 

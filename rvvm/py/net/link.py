@@ -13,7 +13,7 @@ import struct
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 from rvvm.py.errors import UserError
 from rvvm.py.net.offload import Views
@@ -47,7 +47,7 @@ class Receiver(Protocol):
 class Link:
     """One end of a socket. ``start`` names the receiver; ``close`` ends the threads."""
 
-    headers: ClassVar[bool] = False
+    headers = False
     """Frames have a header before them, both ways, and may be unfinished (``offload``)."""
     mtu = MTU
 

@@ -14,7 +14,6 @@ import struct
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
 
 from rvvm.py.errors import UserError
 from rvvm.py.net.link import MAX_FRAME, Link, Receiver
@@ -29,7 +28,7 @@ _MAC = 6
 class SwitchLink(Link):
     """Frames keep their headers: who gets one finishes what its guest does not take."""
 
-    headers: ClassVar[bool] = True
+    headers = True
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -10,7 +10,6 @@ import select
 import socket
 import struct
 from collections.abc import Sequence
-from typing import ClassVar
 
 from rvvm.py.errors import UserError
 from rvvm.py.net.link import MAX_FRAME, Link, Receiver
@@ -37,7 +36,7 @@ _UNCUT = {GSO_TCPV4: 0x02, GSO_TCPV6: 0x04}  # TUN_F_TSO4, TUN_F_TSO6
 class TapLink(Link):
     """Frames go to the kernel as the guest leaves them, headers and all, and come from it so."""
 
-    headers: ClassVar[bool] = True
+    headers = True
 
     def __init__(self, name: str) -> None:
         self._file, name = _open(name)

@@ -10,7 +10,7 @@ from rvvm.py.devices.virtio.function import Function
 from rvvm.py.devices.virtio.queue import MAX_SIZE, Queue
 from rvvm.py.devices.virtio.ram import ProtocolError
 from rvvm.py.devices.virtio.ring import Chain
-from rvvm.py.disk import SECTOR, Disk, Kept, cut
+from rvvm.py.disk import SECTOR, Disk, Kept, RawFile, cut
 from rvvm.py.host import Alarm
 from rvvm.py.register import Register, State
 from rvvm.py.throttle import Throttle
@@ -138,10 +138,22 @@ class Block(Function, kind=2):
         for queue in self.queues:
             self.serve_now(queue)
 
+    def state(self) -> dict[str, Any]:
+        """With what is left of the rates, and whether requests wait for more."""
+        rates = self.throttle.state(self.clock.now()) if self.throttle is not None else {}
+        waits = self._alarm is not None and self._alarm.callback is not None
+        return super().state() | {"throttle": rates, "waits": waits}
+
     def load_state(self, state: Mapping[str, Any]) -> None:
         super().load_state(state)
+        now, wait = self.clock.now(), 0
         if self.throttle is not None:
-            self._alarm = self.clock.call_at(self.clock.now(), self._go_on)
+            self.throttle.load_state(state["throttle"], now)
+            wait = self.throttle.wait(now)
+        if self._alarm is not None:
+            self._alarm.cancel()
+        if state["waits"]:
+            self._alarm = self.clock.call_at(now + wait, self._go_on)
 
     def _handle(self, chain: Chain) -> None:
         header, readable = _header(chain.readable)
@@ -162,8 +174,8 @@ class Block(Function, kind=2):
     def back(self, kept: Kept | None) -> None:
         self.disk.back(kept)
 
-    def origin(self) -> dict[str, Any]:
-        return self.disk.origin()
+    def files(self) -> list[RawFile]:
+        return self.disk.files()
 
     def refill(self, offset: int, data: memoryview) -> None:
         if offset < 0 or offset + len(data) > self.disk.size or self.disk.read_only:

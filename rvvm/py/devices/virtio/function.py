@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rvvm.py.devices.device import Device
 from rvvm.py.devices.virtio.queue import MAX_SIZE, RING_FEATURES, RING_RESET, VERSION_1, Queue
@@ -22,6 +22,9 @@ from rvvm.py.devices.virtio.ram import ProtocolError, Ram
 from rvvm.py.errors import UserError
 from rvvm.py.host import Clock
 from rvvm.py.register import State
+
+if TYPE_CHECKING:
+    from rvvm.py.disk import RawFile
 
 # 2.1: device status
 ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK, NEEDS_RESET, FAILED = 1, 2, 4, 8, 64, 128
@@ -195,9 +198,9 @@ class Function(Device):
     def back(self, kept: Any) -> None:
         """Have that again, in this machine or a clone of it."""
 
-    def origin(self) -> dict[str, Any] | None:
-        """The file of the host's that it cannot do without: ``file``, ``size``, ``time``."""
-        return None
+    def files(self) -> list[RawFile]:
+        """Those of the host's that it cannot do without, and that must stay as they are."""
+        return []
 
     def refill(self, offset: int, data: memoryview) -> None:
         """A piece of what was kept, from a saved machine."""

@@ -26,7 +26,7 @@ from rvvm.py.net.offload import (
     finish,
     join,
 )
-from rvvm.py.register import Register
+from rvvm.py.register import Register, State
 
 # 5.1.3: features
 CSUM, GUEST_CSUM, MTU, MAC, GUEST_TSO4, GUEST_TSO6, HOST_TSO4, HOST_TSO6, MRG_RXBUF, STATUS = (
@@ -46,6 +46,8 @@ class Network(Function, kind=1):
 
     mac = Register(0x00, width=8, access="r", stored=False)  # and, behind its 6 bytes, status
     mtu = Register(0x0A, width=2, access="r", stored=False)
+
+    held = State(False)  # frames, until the link has room
 
     def __init__(self, link: Link, mac: bytes) -> None:
         self.link = link
@@ -120,6 +122,8 @@ class Network(Function, kind=1):
         self.link.room()
         if state["connected"] != self.connected:
             self.changed()
+        if self.held:  # another link will not say when it has room: it has
+            self.clock.call_at(self.clock.now(), lambda: self.serve_now(self.queues[TRANSMIT]))
 
     # To the link
 
@@ -128,10 +132,12 @@ class Network(Function, kind=1):
             mark = queue.mark()
             chain = queue.pop()
             if chain is None:
+                self.held = False
                 return
             frames = self._frames(chain.readable)
             if frames and not self.link.send(frames):
                 queue.back(mark)
+                self.held = True
                 return
             queue.push(chain)
 

@@ -1,0 +1,77 @@
+"""A link that is held up: of so many bits a second in each direction."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from rvvm.py.net.link import Frame, Link, Receiver
+from rvvm.py.net.offload import Views
+from rvvm.py.throttle import SECOND, Bucket
+
+
+class SlowLink(Link):
+    """Another link, slower."""
+
+    def __init__(self, link: Link, rate: int) -> None:
+        self._link, self._rate = link, rate
+        self.headers, self.mtu = link.headers, link.mtu
+        self._receiver: Receiver | None = None
+        self._out = Bucket(rate)
+        self._waits = self._closed = False
+
+    def start(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+        self._link.start(_SlowReceiver(receiver, self._rate))
+
+    def accept(self, checksums: bool, kinds: Sequence[int]) -> None:
+        self._link.accept(checksums, kinds)
+
+    def send(self, frames: Sequence[Views]) -> bool:
+        if wait := self._out.wait(time.monotonic_ns()):
+            self._wait(wait)
+            return False
+        if sent := self._link.send(frames):
+            self._out.spend(_bits([view for views in frames for view in views]))
+        return sent
+
+    def room(self) -> None:
+        self._link.room()
+
+    def close(self) -> None:
+        self._closed = True
+        self._link.close()
+
+    def _wait(self, nanoseconds: int) -> None:
+        if not self._waits:
+            self._waits = True
+            timer = threading.Timer(nanoseconds / SECOND, self._go_on)
+            timer.daemon = True
+            timer.start()
+
+    def _go_on(self) -> None:
+        self._waits = False
+        if self._receiver is not None and not self._closed:
+            self._receiver.writable()
+
+
+class _SlowReceiver:
+    """What the link's thread calls: it is held up here, so its sender has to wait."""
+
+    def __init__(self, receiver: Receiver, rate: int) -> None:
+        self._receiver, self._bucket = receiver, Bucket(rate)
+        self.writable, self.disconnected = receiver.writable, receiver.disconnected
+
+    def watch(self, file: int, action: Callable[[], None]) -> bool:
+        return False  # who waits here is to be a thread of the link's
+
+    def receive(self, frames: Sequence[Frame]) -> int:
+        taken = self._receiver.receive(frames)
+        self._bucket.spend(_bits(frames[:taken]))
+        time.sleep(self._bucket.wait(time.monotonic_ns()) / SECOND)
+        return taken
+
+
+def _bits(views: Sequence[memoryview]) -> int:
+    return 8 * sum([len(view) for view in views])
