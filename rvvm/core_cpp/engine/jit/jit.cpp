@@ -211,7 +211,7 @@ void Jit::install(const Job& job) {
 }
 
 void Jit::install_done() {
-  for (const Job& job : workshop_->take_done()) install(job);
+  workshop_->take_done([this](const Job& job) { install(job); });
 }
 
 // The block's code: made when it is hot, at once or in the background.
@@ -220,7 +220,8 @@ const u8* Jit::code_for(Cpu& cpu, const Block& block) {
   if (block.code) return block.code;
   const bool background = options_.background && !cpu.threads;
   const u32 heat = ++block.heat;
-  if (background ? heat != options_.hot : heat < options_.hot) return nullptr;
+  if (background ? heat != std::min(options_.hot, Options::background_hot) : heat < options_.hot)
+    return nullptr;
   const CodeLock lock{cpu};
   if (block.code) return block.code;  // another hart was first
   if (full_) return nullptr;

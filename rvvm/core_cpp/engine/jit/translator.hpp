@@ -9,9 +9,11 @@
 namespace rvvm::jit {
 
 struct Options {
-  bool chain = true;        // jumps go straight to translated code
-  bool background = false;  // translate while harts that take turns go on interpreting
-  bool perf_map = false;    // tell perf what the code is
+  bool chain = true;  // jumps go straight to translated code
+  // Translate while harts that take turns go on interpreting: then earlier.
+  bool background = false;
+  static constexpr unsigned background_hot = 6;
+  bool perf_map = false;  // tell perf what the code is
   unsigned unit_limit = jit::unit_limit;
   unsigned hot = 12;                       // the time a block comes up at which it is translated
   unsigned swap_worth = Registers::worth;  // uses that swapping a register must save

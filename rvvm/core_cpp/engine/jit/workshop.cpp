@@ -40,64 +40,48 @@ Workshop::Workshop(std::function<void(Unit&)> translate)
 bool Workshop::here() const { return process_ == processes(); }
 
 Workshop::~Workshop() {
-  {
-    std::lock_guard lock(mutex_);
-    ending_ = true;
-    changed_.notify_all();
-  }
+  ending_ = true;
+  wake();
   thread_.join();
 }
 
+void Workshop::wake() {
+  if (asleep_.exchange(false)) asleep_.notify_one();
+}
+
 bool Workshop::ask(Job&& job) {
-  std::lock_guard lock(mutex_);
-  if (asked_.size() >= most_jobs) return false;
-  asked_.push_back(std::move(job));
-  if (asleep_) changed_.notify_all();
+  const u64 number = asked_.load(std::memory_order_relaxed);
+  if (number - taken_ == most_jobs) return false;
+  at(number) = std::move(job);
+  asked_ = number + 1;
+  if (asleep_) wake();
   return true;
 }
 
-std::vector<Job> Workshop::take_done() {
-  std::lock_guard lock(mutex_);
-  any_done_.store(false, std::memory_order_relaxed);
-  return std::exchange(done_, {});
-}
-
 void Workshop::clear() {
-  std::unique_lock lock(mutex_);
-  asked_.clear();
-  changed_.wait(lock, [this] { return !busy_; });
-  done_.clear();
-  any_done_ = false;
+  cancelled_ = true;
+  while (done_ != asked_) std::this_thread::yield();
+  cancelled_ = false;
+  taken_ = done_;
 }
 
 // Jobs come in crowds: it looks for the next one itself for a while, for to wake it costs the other
 // thread more than the job.
-void Workshop::wait_for_work(std::unique_lock<std::mutex>& lock) {
-  const auto wanted = [this] { return ending_ || !asked_.empty(); };
-  for (unsigned looks = 0; looks < most_looks && !wanted(); ++looks)
-    changed_.wait_for(lock, between_looks);
+void Workshop::wait_for_work() {
+  for (unsigned looks = 0; looks < most_looks; ++looks) {
+    if (wanted()) return;
+    std::this_thread::sleep_for(between_looks);
+  }
   asleep_ = true;
-  changed_.wait(lock, wanted);
+  if (!wanted()) asleep_.wait(true);
   asleep_ = false;
 }
 
 void Workshop::work() {
-  std::unique_lock lock(mutex_);
-  while (true) {
-    busy_ = false;
-    changed_.notify_all();
-    wait_for_work(lock);
-    if (ending_) return;
-    busy_ = true;
-    while (!asked_.empty()) {
-      Job job = std::move(asked_.front());
-      asked_.pop_front();
-      lock.unlock();
-      translate_(job.unit);
-      lock.lock();
-      done_.push_back(std::move(job));
-      any_done_.store(true, std::memory_order_release);
-    }
+  while (!ending_) {
+    for (u64 number = done_; number != asked_; done_ = ++number)
+      if (!cancelled_) translate_(at(number).unit);
+    wait_for_work();
   }
 }
 

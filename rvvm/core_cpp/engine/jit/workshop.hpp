@@ -2,10 +2,7 @@
 // the hart's thread alone: it hands in what is to be translated, and takes back what has been.
 #pragma once
 #include <atomic>
-#include <condition_variable>
-#include <deque>
 #include <functional>
-#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -15,12 +12,14 @@ namespace rvvm::jit {
 
 struct Job {
   Unit unit;
-  CodeCache* cache;
+  CodeCache* cache = nullptr;
   Hpa page;
-  u64 serial;  // of the page: it may be another one when the job is done
-  u64 pc;
+  u64 serial = 0;  // of the page: it may be another one when the job is done
+  u64 pc = 0;
 };
 
+// The jobs are a ring: the hart's thread writes what is asked for, the other one translates it
+// where it is, and the hart's thread takes it from there.
 class Workshop {
  public:
   // Calls `translate` in its thread.
@@ -28,26 +27,31 @@ class Workshop {
   ~Workshop();
   Workshop(const Workshop&) = delete;
 
-  bool ask(Job&& job);  // false, and nothing, while there is enough to do
   // Not in a child process, where the thread is not.
   bool here() const;
-  bool any_done() const { return any_done_.load(std::memory_order_acquire); }
-  std::vector<Job> take_done();
+  bool ask(Job&& job);  // false, and nothing, while there is enough to do
+  bool any_done() const { return done_.load(std::memory_order_acquire) != taken_; }
+  // Calls f with each job that has been done.
+  template <class F> void take_done(F f) {
+    for (const u64 end = done_.load(std::memory_order_acquire); taken_ != end; ++taken_)
+      f(at(taken_));
+  }
   // Waits for what it is at; the rest is given up, done or not.
   void clear();
 
  private:
   static constexpr std::size_t most_jobs = 1024;
+  Job& at(u64 number) { return jobs_[number % most_jobs]; }
+  bool wanted() const { return ending_ || asked_ != done_; }
   void work();
-  void wait_for_work(std::unique_lock<std::mutex>& lock);
+  void wait_for_work();
+  void wake();
 
   std::function<void(Unit&)> translate_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<Job> asked_;
-  std::vector<Job> done_;
-  std::atomic<bool> any_done_{false};
-  bool busy_ = false, asleep_ = false, ending_ = false;
+  std::vector<Job> jobs_{most_jobs};
+  std::atomic<u64> asked_{0}, done_{0};  // how many, ever
+  u64 taken_ = 0;
+  std::atomic<bool> cancelled_{false}, asleep_{false}, ending_{false};
   unsigned process_;
   std::thread thread_;
 };
