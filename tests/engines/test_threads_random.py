@@ -74,8 +74,8 @@ class Task:
         return state(self.seed, self.data + CONTROL // 2)
 
 
-def end(tasks: list[Task], **engine: Any) -> list[tuple[dict[str, Any], bytes]]:
-    """Registers and data of each hart when all have finished."""
+def end(tasks: list[Task], by_turns: int = 0, **engine: Any) -> list[tuple[dict[str, Any], bytes]]:
+    """Registers and data of each hart when all have finished; so many short runs by turns first."""
     left = [len(tasks)]
     lock = threading.Lock()
 
@@ -95,6 +95,8 @@ def end(tasks: list[Task], **engine: Any) -> list[tuple[dict[str, Any], bytes]]:
             system.write(address, content)
         for name, value in task.registers().items():
             hart.set_x(int(name[1:]), value)
+    for _ in range(by_turns):
+        assert system.run(5_000).reason == "budget"
     watch = threading.Timer(SECONDS, system.pause)
     watch.start()
     reason = system.run().reason
@@ -106,9 +108,9 @@ def end(tasks: list[Task], **engine: Any) -> list[tuple[dict[str, Any], bytes]]:
     ]
 
 
-def check(seed: int, harts: int, **engine: Any) -> None:
+def check(seed: int, harts: int, by_turns: int = 0, **engine: Any) -> None:
     tasks = [Task(number, 100 * seed + 10 * number) for number in range(harts)]
-    together = end(tasks, threads=True, **engine)
+    together = end(tasks, by_turns, threads=True, **engine)
     for task, found in zip(tasks, together, strict=True):
         (alone,) = end([task], accel="interp", clock="instructions")
         assert found == alone, f"seed {seed}, hart {task.number}"
@@ -124,6 +126,12 @@ def test_with_little_memory_for_code() -> None:
     check(2, 4, accel="jit", code_size=1, hot=1)
 
 
+@pytest.mark.parametrize("hot", [1, 12])
+def test_what_was_being_translated_by_turns(hot: int) -> None:
+    """Its thread is at work when harts come to have threads of their own."""
+    check(3, 3, by_turns=4, accel="jit", background=True, hot=hot)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(10, 40))
 def test_many_programs(seed: int) -> None:
@@ -131,7 +139,9 @@ def test_many_programs(seed: int) -> None:
     check(
         seed,
         chance.choice((2, 3, 4, 8)),
+        by_turns=chance.choice((0, 1, 3)),
         accel="jit",
+        background=chance.random() < 0.5,
         hot=chance.choice((1, 2, 12)),
         unit_limit=chance.choice((64, 64, 1, 5)),
         code_size=chance.choice((1 << 20, 1)),

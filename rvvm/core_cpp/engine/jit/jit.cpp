@@ -216,9 +216,9 @@ void Jit::install_done() {
 
 // The block's code: made when it is hot, at once or in the background.
 const u8* Jit::code_for(Cpu& cpu, const Block& block) {
-  if (workshop_ && workshop_->any_done()) install_done();
-  if (block.code) return block.code;
   const bool background = options_.background && !cpu.threads;
+  if (background && workshop_ && workshop_->any_done()) install_done();
+  if (block.code) return block.code;
   const u32 heat = ++block.heat;
   if (background ? heat != std::min(options_.hot, Options::background_hot) : heat < options_.hot)
     return nullptr;
@@ -233,10 +233,15 @@ const u8* Jit::code_for(Cpu& cpu, const Block& block) {
   }
   if (background) {
     if (!workshop_) workshop_ = std::make_unique<Workshop>([this](Unit& unit) { translate(unit); });
-    if (!workshop_->ask(std::move(*job))) block.heat = 0;
+    if (workshop_->ask(std::move(*job))) return nullptr;
+    cpu.code.translations(job->page).under_way.pop_back();
+    block.heat = 0;
     return nullptr;
   }
-  if (workshop_) workshop_->clear();
+  if (workshop_) {
+    workshop_->finish();
+    install_done();
+  }
   translate(job->unit);
   install(*job);
   return block.code;

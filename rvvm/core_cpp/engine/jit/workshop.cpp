@@ -58,9 +58,13 @@ bool Workshop::ask(Job&& job) {
   return true;
 }
 
+void Workshop::finish() const {
+  while (done_ != asked_) std::this_thread::yield();
+}
+
 void Workshop::clear() {
   cancelled_ = true;
-  while (done_ != asked_) std::this_thread::yield();
+  finish();
   cancelled_ = false;
   taken_ = done_;
 }

@@ -36,6 +36,7 @@ class Workshop {
     for (const u64 end = done_.load(std::memory_order_acquire); taken_ != end; ++taken_)
       f(at(taken_));
   }
+  void finish() const;  // waits until all is done
   // Waits for what it is at; the rest is given up, done or not.
   void clear();
 
