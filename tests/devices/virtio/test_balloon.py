@@ -91,6 +91,18 @@ def test_statistics(packed: bool) -> None:
 
 
 @LAYOUTS
+def test_a_question_that_meets_a_buffer_that_cannot_be(packed: bool) -> None:
+    """The driver has not told of it: the host is the first who looks."""
+    balloon = Balloon()
+    it = Bench(balloon).start(STATS_VQ, packed)
+    placed = Placed(it.system, [numbers(1)])
+    placed.parts = [(BASE - 0x1000, 4, False)]
+    it.queues[2].add(placed)
+    balloon.ask()
+    assert it.broken is not None and "4 bytes at 0x7ffff000 are not in RAM" in it.broken
+
+
+@LAYOUTS
 @pytest.mark.parametrize("queue", [3, 4])
 def test_reported_pages(packed: bool, queue: int) -> None:
     it = Bench(Balloon(reports=True)).start(REPORTING, packed)

@@ -71,9 +71,9 @@ class Balloon(Function, kind=5):
     def ask(self) -> None:
         """Have the guest renew ``statistics`` (5.5.6.3): its buffer is given back for that."""
         with self.lock:
-            queue = self.queues[STATS]
-            if self.running and (chain := queue.pop()) is not None:
-                queue.push(chain)
+            if self.running:
+                queue = self.queues[STATS]
+                self.guarded(queue, _give_back)
                 self.publish(queue)
 
     def on_num_pages_read(self) -> int:
@@ -123,6 +123,11 @@ class Balloon(Function, kind=5):
     def load_state(self, state: Mapping[str, Any]) -> None:
         super().load_state(state)
         self.wanted = state["wanted"]
+
+
+def _give_back(queue: Queue) -> None:
+    if (chain := queue.pop()) is not None:
+        queue.push(chain)
 
 
 def _pages(chain: Chain) -> Iterator[tuple[int, int]]:
