@@ -304,20 +304,11 @@ again:
 spin:
     addi    t3, t3, -1
     bnez    t3, spin
-    li      t1, 7                   # exit 3
-    sd      t1, 0(t0)
-stay:
-    j       stay
-    .align  6
-tohost:
-    .dword  0
-fromhost:
-    .dword  0
 """
 
 
 def test_a_programs_tohost_goes_on(tmp_path: Path) -> None:
-    program = elves.write(tmp_path / "program.elf", TYPED)
+    program = elves.write(tmp_path / "program.elf", TYPED + elves.TOHOST)
     machine = rvvm.Machine(kernel=program, bios="none", memory="4M", clock="instructions")
     machine.run(until=rvvm.instructions(500))
     assert machine.console.text == "h" and machine.status is None

@@ -180,9 +180,7 @@ class Emitter {
   void or8(Mem m, Reg s) { rm(0x08, s, m, false, true); }
   void test(Reg a, Reg b) { rr(0x85, b, a); }
   void test32(Reg a, Reg b) { rr(0x85, b, a, false); }
-  void shift(Shift op, Reg d, u8 amount) { shift(op, d, amount, true); }
-  void shift32(Shift op, Reg d, u8 amount) { shift(op, d, amount, false); }
-  void shift(Shift op, Reg d, u8 amount, bool wide) {
+  void shift(Shift op, Reg d, u8 amount, bool wide = true) {
     if (!amount) return;
     rex(wide, 0, 0, d);
     byte(0xc1);
@@ -226,7 +224,7 @@ class Emitter {
   void count(u8 opcode, Reg d, Reg s) {
     byte(0xf3);
     rr(two(opcode), d, s);
-  }                            // b8 popcnt bc tzcnt bd lzcnt
+  }  // b8 popcnt bc tzcnt bd lzcnt
   void setcc(Cond c, Reg d) {  // all of d
     rex(false, 0, 0, d, true);
     byte(0x0f);

@@ -15,6 +15,26 @@ bool is_leaf(const Arena& arena, i16 id) { return is_leaf(arena[id].kind); }
 
 constexpr Scratch bit_of(Reg r) { return r <= rdx ? 1 << r : 0; }
 
+bool alu_of(Kind kind, Alu& op) {
+  switch (kind) {
+    case Kind::add: op = Alu::add; return true;
+    case Kind::sub: op = Alu::sub; return true;
+    case Kind::and_: op = Alu::and_; return true;
+    case Kind::or_: op = Alu::or_; return true;
+    case Kind::xor_: op = Alu::xor_; return true;
+    default: return false;
+  }
+}
+
+bool shift_of(Kind kind, Shift& op) {
+  switch (kind) {
+    case Kind::sll: op = Shift::shl; return true;
+    case Kind::srl: op = Shift::shr; return true;
+    case Kind::sra: op = Shift::sar; return true;
+    default: return false;
+  }
+}
+
 bool take(Scratch& free, Reg& r) {
   for (Reg candidate : {rcx, rdx, rax}) {
     if (!(free & bit_of(candidate))) continue;
@@ -138,12 +158,8 @@ bool ExpressionEmitter::unary_op(const Arena& arena, const Node& n, Reg d, Scrat
 }
 
 bool ExpressionEmitter::binary_op(const Arena& arena, const Node& n, Reg d, Scratch free) {
+  if (Alu op; alu_of(n.kind, op)) return alu(arena, n, op, d, free);
   switch (n.kind) {
-    case Kind::add: return alu(arena, n, Alu::add, d, free);
-    case Kind::sub: return alu(arena, n, Alu::sub, d, free);
-    case Kind::and_: return alu(arena, n, Alu::and_, d, free);
-    case Kind::or_: return alu(arena, n, Alu::or_, d, free);
-    case Kind::xor_: return alu(arena, n, Alu::xor_, d, free);
     case Kind::sll:
     case Kind::srl:
     case Kind::sra:
@@ -223,18 +239,18 @@ bool ExpressionEmitter::alu(const Arena& arena, const Node& n, Alu op, Reg d, Sc
 }
 
 bool ExpressionEmitter::shift(const Arena& arena, const Node& n, Reg d, Scratch free) {
+  Shift op{};
+  const bool shifts = shift_of(n.kind, op);
   if (is_constant(arena, n.b)) {
     const u8 amount = arena[n.b].imm & 63;
     if (!into(arena, n.a, d, free)) return false;
-    switch (n.kind) {
-      case Kind::sll: e.shift(Shift::shl, d, amount); return true;
-      case Kind::srl: e.shift(Shift::shr, d, amount); return true;
-      case Kind::sra: e.shift(Shift::sar, d, amount); return true;
-      case Kind::rotr: e.shift(Shift::ror, d, amount); return true;
-      default: e.shift(Shift::ror, d, -amount & 63); return true;
-    }
+    if (shifts)
+      e.shift(op, d, amount);
+    else
+      e.shift(Shift::ror, d, n.kind == Kind::rotr ? amount : -amount & 63);
+    return true;
   }
-  if (!host.bmi2 || n.kind == Kind::rotl || n.kind == Kind::rotr) return false;
+  if (!host.bmi2 || !shifts) return false;
   Reg a, b, spare;
   if (!anywhere(arena, n.a, d, free, a)) return false;
   b = rax;
@@ -243,7 +259,6 @@ bool ExpressionEmitter::shift(const Arena& arena, const Node& n, Reg d, Scratch 
     if (!take(free, spare) || !into(arena, n.b, spare, free)) return false;
     b = spare;
   }
-  const Shift op = n.kind == Kind::sll ? Shift::shl : n.kind == Kind::srl ? Shift::shr : Shift::sar;
   e.shiftx(op, d, a, b);
   return true;
 }
@@ -365,30 +380,6 @@ bool ExpressionEmitter::choose(const Arena& arena, const Node& n, Reg d, Scratch
   e.mov(d, rdx);
   return true;
 }
-
-namespace {
-
-bool alu_of(Kind kind, Alu& op) {
-  switch (kind) {
-    case Kind::add: op = Alu::add; return true;
-    case Kind::sub: op = Alu::sub; return true;
-    case Kind::and_: op = Alu::and_; return true;
-    case Kind::or_: op = Alu::or_; return true;
-    case Kind::xor_: op = Alu::xor_; return true;
-    default: return false;
-  }
-}
-
-bool shift_of(Kind kind, Shift& op) {
-  switch (kind) {
-    case Kind::sll: op = Shift::shl; return true;
-    case Kind::srl: op = Shift::shr; return true;
-    case Kind::sra: op = Shift::sar; return true;
-    default: return false;
-  }
-}
-
-}  // namespace
 
 // x[rd] op= b, where x[rd] is: false when it is not of that form.
 bool ExpressionEmitter::in_memory(const Arena& arena, const Node& n, unsigned rd) {

@@ -174,7 +174,7 @@ std::optional<Job> Jit::job_for(Cpu& cpu) {
     return range.from <= offset && offset < range.to;
   };
   if (std::ranges::any_of(translations.under_way, covers)) return std::nullopt;
-  Job job{read_unit(cpu.mmu.bus.host(page, page_size), static_cast<u16>(at->value & page_mask),
+  Job job{read_unit(cpu.mmu.bus.host(page, page_size), static_cast<u16>(offset),
                     options_.unit_limit, cpu.code.decoded, translations),
           &cpu.code, page, translations.serial, cpu.hart.pc};
   note_loops(job.unit, cpu.code, page);

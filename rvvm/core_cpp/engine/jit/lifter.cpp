@@ -98,7 +98,7 @@ void Lifter::check_page(Reg base, i32 low, i32 span, bool store) {
   else
     e.mov32(rcx, base);
   lea(rdx, base, low + span - 1);
-  e.shift32(Shift::shr, rcx, DataTable::index_shift);
+  e.shift(Shift::shr, rcx, DataTable::index_shift, false);
   e.alu32(Alu::and_, rcx, layout.cpu_field(layout.tlb_mask));
   e.alu(Alu::add, rcx, layout.cpu_field(layout.tlb_entries));
   e.shift(Shift::shr, rdx, page_bits);

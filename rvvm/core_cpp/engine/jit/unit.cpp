@@ -57,7 +57,7 @@ void note_loops(Unit& unit, CodeCache& cache, Hpa page) {
 unsigned install(const Unit& unit, CodeCache& cache, Hpa at, const Emitter& e) {
   PageTranslations& page = cache.translations(at);
   page.guards.insert(page.guards.end(), unit.guards.begin(), unit.guards.end());
-  for (const Unit::Exit& exit : unit.exits) page.waiting.push_back({exit.offset, exit.jump});
+  page.waiting.insert(page.waiting.end(), unit.exits.begin(), unit.exits.end());
   for (const Unit::Entry& entry : unit.entries)
     cache.translated(Hpa{at.value + entry.offset}, entry.code);
   return static_cast<unsigned>(

@@ -15,10 +15,6 @@ struct Unit {
     u16 offset;
     const u8* code;
   };
-  struct Exit {
-    u16 offset;
-    u8* jump;  // leaves, at first
-  };
 
   // What is to be translated. Offsets are within the page.
   std::vector<Insn> insns;
@@ -32,7 +28,7 @@ struct Unit {
   u8* code = nullptr;
   std::size_t bytes = 0;
   std::vector<Entry> entries;
-  std::vector<Exit> exits;  // to other places of the page
+  std::vector<PageTranslations::Waiting> exits;  // to other places of the page: leave, at first
   std::vector<u8*> guards;
   u64 nanoseconds = 0;
 };
