@@ -14,7 +14,7 @@ TablePool::Memory TablePool::take(std::size_t count) {
     if (allocated_ + count > most) return nullptr;
     allocated_ += count;
   }
-  return Memory{new TlbEntry[count]};
+  return Memory{new TlbEntry[2 * count]};
 }
 
 void TablePool::give(Memory memory, std::size_t count) {
@@ -36,7 +36,7 @@ GrowingTable::GrowingTable(TablePool& pool) : pool_{pool} {
 
 void GrowingTable::resize(std::size_t count, TablePool::Memory memory) {
   memory_ = std::move(memory);
-  table_ = {(count - 1) * sizeof(TlbEntry), memory_.get()};
+  table_ = {(count - 1) * sizeof(TlbEntry), memory_.get(), memory_.get() + count};
   part_shift_ = std::countr_zero(part() * sizeof(TlbEntry));
   filled_ = 0;
   evictions_ = 0;
@@ -53,21 +53,31 @@ void GrowingTable::grow() {
   if (!larger) return void(evictions_ = 0);
   GrowingTable old{std::move(*this)};
   resize(count, std::move(larger));
-  old.each([this](TlbEntry& e) {
-    if (e.page() == TlbEntry::never) return;
-    at(e.address()) = e;
-    filled_ |= bit(e.address());
-    e = {};
+  old.each([this](TlbEntry& load, TlbEntry& store) {
+    const u64 page = load.page & store.page, address = page * page_size;
+    if (page == TlbEntry::never) return;
+    table_.load(address) = load;
+    table_.store(address) = store;
+    filled_ |= bit(address);
+    load = store = {};
   });
   pool_.give(std::move(old.memory_), old.table_.count());
 }
 
 void GrowingTable::forget(u64 address) {
-  if ((filled_ & bit(address)) && at(address).page() == TlbEntry::number(address)) at(address) = {};
+  if (!(filled_ & bit(address)) || table_.page(address) != TlbEntry::number(address)) return;
+  table_.load(address) = table_.store(address) = {};
+}
+
+void GrowingTable::forget_around(u64 address, u64 bytes) {
+  const u64 page = TlbEntry::number(address), others = ~TlbEntry::number(bytes - 1);
+  each([&](TlbEntry& load, TlbEntry& store) {
+    if (!(((load.page & store.page) ^ page) & others)) load = store = {};
+  });
 }
 
 void GrowingTable::clear() {
-  each([](TlbEntry& e) { e = {}; });
+  each([](TlbEntry& load, TlbEntry& store) { load = store = {}; });
   filled_ = 0;
 }
 

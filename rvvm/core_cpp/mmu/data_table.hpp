@@ -10,45 +10,53 @@
 
 namespace rvvm {
 
-struct alignas(32) TlbEntry {
+// Where accesses to a page go.
+struct TlbEntry {
   static constexpr u64 never = ~u64{0};  // the number of no page
-  u64 read = never, write = never;       // the page's number when that access is allowed
+  u64 page = never;                      // its number
   u64 host = 0;                          // host address minus guest address
-  u64 span = page_size;                  // bytes that the leaf maps; all ones where nothing does
 
   static u64 number(u64 address) { return address / page_size; }
-  u64 page() const { return read & write; }
-  u64 address() const { return page() * page_size; }
-  // Whether the leaf that this came from maps the address too.
-  bool maps(u64 other) const { return !((page() ^ number(other)) & ~number(span - 1)); }
 };
 
-// Translated code reads these two fields: the entry for an address is at
-// entries + (address >> index_shift & index_mask), in bytes.
+// One table for loads and one for stores, so that a page takes little of the host's caches.
+// Translated code reads these fields: the entry for an address is at (address >> index_shift &
+// index_mask), in bytes.
 struct DataTable {
-  static constexpr unsigned index_shift = 12 - 5;  // page number times sizeof(TlbEntry)
-  static_assert(sizeof(TlbEntry) == 1 << 5);
+  static constexpr unsigned index_shift = 12 - 4;  // page number times sizeof(TlbEntry)
+  static_assert(sizeof(TlbEntry) == 1 << 4);
 
   u64 index_mask = 0;
-  TlbEntry* entries = nullptr;
+  TlbEntry *loads = nullptr, *stores = nullptr;
 
-  TlbEntry& at(u64 address) const {
+  TlbEntry& load(u64 address) const { return at(loads, address); }
+  TlbEntry& store(u64 address) const { return at(stores, address); }
+  // The entry that allows an access there, or nullptr.
+  const TlbEntry* find(u64 address, bool store_too) const {
+    const TlbEntry& e = store_too ? store(address) : load(address);
+    return e.page == TlbEntry::number(address) ? &e : nullptr;
+  }
+  // The page that one of the address's entries has; what has none is all ones.
+  u64 page(u64 address) const { return load(address).page & store(address).page; }
+  std::size_t count() const { return index_mask / sizeof(TlbEntry) + 1; }
+
+ private:
+  TlbEntry& at(TlbEntry* entries, u64 address) const {
     return *reinterpret_cast<TlbEntry*>(reinterpret_cast<u8*>(entries) +
                                         (address >> index_shift & index_mask));
   }
-  std::size_t count() const { return index_mask / sizeof(TlbEntry) + 1; }
 };
 
 // The memory of a hart's tables: sizes by fours, those given back kept for the next who asks.
 class TablePool {
  public:
-  using Memory = std::unique_ptr<TlbEntry[]>;
+  using Memory = std::unique_ptr<TlbEntry[]>;  // for loads, and behind them for stores
   static constexpr std::size_t smallest = 256, factor = 4, sizes = 5,
                                largest = smallest << 2 * (sizes - 1);
-  static constexpr std::size_t most = 4 * largest;  // entries in all: 8 MB, but for the smallest
+  static constexpr std::size_t most = 4 * largest;  // pages in all: 8 MB, but for the smallest
   static_assert(factor == 1 << 2 && largest == 65536);
 
-  Memory take(std::size_t count);  // empty entries; nullptr when that would be too many
+  Memory take(std::size_t count);  // for so many pages; nullptr when that would be too many
   void give(Memory memory, std::size_t count);  // empty again
 
  private:
@@ -65,24 +73,25 @@ class GrowingTable {
   explicit GrowingTable(TablePool& pool);
 
   const DataTable& table() const { return table_; }
-  TlbEntry& at(u64 address) const { return table_.at(address); }
-  // Where an entry goes; counted when another page's has to go.
-  TlbEntry& slot(u64 address, u64& evictions) {
-    const u64 there = at(address).page();
+  // Makes room for a page; counted when another page has to go.
+  void make_room(u64 address, u64& evictions) {
+    const u64 there = table_.page(address);
     if (there != TlbEntry::never && there != TlbEntry::number(address)) [[unlikely]] {
       ++evictions;
       note_eviction();
     }
     filled_ |= bit(address);
-    return at(address);
   }
-  void forget(u64 address);  // drops the page's entry
-  void clear();              // empties it
-  void shrink();             // and gives up what it grew
+  void forget(u64 address);  // drops the page's entries
+  // All those of pages within a number of bytes, a power of two, that the address lies in.
+  void forget_around(u64 address, u64 bytes);
+  void clear();   // empties it
+  void shrink();  // and gives up what it grew
+  // Calls use(load, store) for each place.
   template <class Use> void each(Use use) const {
     for (u64 parts = filled_; parts; parts &= parts - 1) {
-      TlbEntry* entry = table_.entries + std::countr_zero(parts) * part();
-      for (std::size_t k = 0; k < part(); ++k) use(entry[k]);
+      const std::size_t first = std::countr_zero(parts) * part();
+      for (std::size_t k = first; k < first + part(); ++k) use(table_.loads[k], table_.stores[k]);
     }
   }
 

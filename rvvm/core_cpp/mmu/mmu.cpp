@@ -16,7 +16,7 @@ void Mmu::refresh() {
 }
 
 static TlbEntry no_entry;
-const DataTable Mmu::nothing{0, &no_entry};
+const DataTable Mmu::nothing{0, &no_entry, &no_entry};
 
 void Mmu::check(u64 address, Access access, Hpa cached, const Translation& walked) {
   const bool flagged = access == Access::store && (bus.ram(cached)->flags(cached) & page_guarded);
@@ -27,9 +27,9 @@ void Mmu::check(u64 address, Access access, Hpa cached, const Translation& walke
 }
 
 bool Mmu::check_data(u64 address, Access access, const Translation& walked) {
-  const TlbEntry& e = data->data.table().at(address);
-  if ((access == Access::load ? e.read : e.write) != TlbEntry::number(address)) return false;
-  check(address, access, bus.physical(reinterpret_cast<u8*>(e.host + address)), walked);
+  const TlbEntry* e = data->data.table().find(address, access != Access::load);
+  if (!e) return false;
+  check(address, access, bus.physical(reinterpret_cast<u8*>(e->host + address)), walked);
   return true;
 }
 
@@ -77,28 +77,25 @@ void Mmu::fill(u64 address, Access access, const Translation& t) {
   const u8 allowed = pmp.page_permissions(t.physical, data->regime.mode.privilege);
   Ram* ram = bus.ram(t.physical);
   if (uncached || !allowed || !ram) return;
-  const u64 page = TlbEntry::number(address);
   std::atomic<u8>& flags = ram->flags(t.physical);
   const bool load = allowed & Pmp::permission(Access::load),
              store = (access == Access::store || t.writable) &&
                      (allowed & Pmp::permission(Access::store)) && !(flags & page_guarded);
   if (store && !(flags & page_writable)) flags |= page_writable;
   count_fill(*data);
-  TlbEntry& e = data->data_slot(address, t.span, tlb.stats.evictions);
-  e.read = load ? page : TlbEntry::never;
-  e.write = store ? page : TlbEntry::never;
-  e.host = reinterpret_cast<u64>(ram->at(t.physical)) - address;
-  e.span = t.span;
+  const TlbEntry entry{TlbEntry::number(address),
+                       reinterpret_cast<u64>(ram->at(t.physical)) - address};
+  data->fill_data(address, t.span, load ? entry : TlbEntry{}, store ? entry : TlbEntry{},
+                  tlb.stats.evictions);
   show_table();  // it may have grown
 }
 
-bool Mmu::make_entry(u64 address, Access access) noexcept {
-  if (uncached || checked) return false;
+const TlbEntry* Mmu::make_entry(u64 address, Access access) noexcept {
+  if (uncached || checked) return nullptr;
   const Translation t = look_up(address, 1, access, as_data());
-  if (!t.ok) return false;
+  if (!t.ok) return nullptr;
   fill(address, access, t);
-  const TlbEntry& e = table.at(address);
-  return (access == Access::load ? e.read : e.write) == TlbEntry::number(address);
+  return table.find(address, access == Access::store);
 }
 
 bool Mmu::resolve(u64 address, unsigned size, Access access, const As& as, Hpa& physical) {
@@ -235,9 +232,8 @@ u8* Mmu::atomic_operand(u64 address, unsigned size, Access access) {
             .gva = as.regime.mode.virt};
     return nullptr;
   }
-  const TlbEntry& e = table.at(address);
-  if ((access == Access::store ? e.write : e.read) == TlbEntry::number(address)) {
-    u8* host = reinterpret_cast<u8*>(e.host + address);
+  if (const TlbEntry* e = table.find(address, access == Access::store)) {
+    u8* host = reinterpret_cast<u8*>(e->host + address);
     operand_ = bus.physical(host);
     return host;
   }

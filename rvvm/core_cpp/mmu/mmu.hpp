@@ -46,22 +46,22 @@ class Mmu {
   // Through a cached translation: false when there is none, and nothing has happened. T is
   // unsigned.
   template <class T> bool try_load(u64 address, T& value) const {
-    const TlbEntry& e = table.at(address);
-    if (e.read != last_page(address, sizeof(T))) [[unlikely]]
+    const TlbEntry& e = table.load(address);
+    if (e.page != last_page(address, sizeof(T))) [[unlikely]]
       return false;
     value = shared::load<T>(reinterpret_cast<const u8*>(e.host + address));
     return true;
   }
   bool try_zero_block(u64 address, u64 size) {
     const u64 block = address & ~(size - 1);
-    const TlbEntry& e = table.at(block);
-    if (e.write != TlbEntry::number(block)) return false;
+    const TlbEntry& e = table.store(block);
+    if (e.page != TlbEntry::number(block)) return false;
     shared::zero(reinterpret_cast<u8*>(e.host + block), size);
     return true;
   }
   template <class T> bool try_store(u64 address, T value) {
-    const TlbEntry& e = table.at(address);
-    if (e.write != last_page(address, sizeof(T))) [[unlikely]]
+    const TlbEntry& e = table.store(address);
+    if (e.page != last_page(address, sizeof(T))) [[unlikely]]
       return false;
     shared::store(reinterpret_cast<u8*>(e.host + address), value);
     return true;
@@ -69,8 +69,8 @@ class Mmu {
 
   // Host memory to load from and store to, nullptr when it is not at hand.
   template <unsigned size> u8* try_operand(u64 address) const {
-    const TlbEntry& e = table.at(address);
-    if (e.write != TlbEntry::number(address) || address % size) [[unlikely]]
+    const TlbEntry& e = table.store(address);
+    if (e.page != TlbEntry::number(address) || address % size) [[unlikely]]
       return nullptr;
     return reinterpret_cast<u8*>(e.host + address);
   }
@@ -96,11 +96,11 @@ class Mmu {
   bool check_block(u64 address, u64 size);
   bool zero_block(u64 address, u64 size);
 
-  // Puts an entry for a load or a store into `table`: true when it now allows the access. False
-  // when that would trap or must be seen (a device, a page with flags, an observer). Nothing
-  // happens that the access itself would not do: it comes next. A misaligned AMO must not ask, for
-  // it does nothing at all.
-  bool make_entry(u64 address, Access access) noexcept;
+  // Puts an entry for a load or a store into `table`, and returns it when it allows the access;
+  // nullptr when that would trap or must be seen (a device, a page with flags, an observer).
+  // Nothing happens that the access itself would not do: it comes next. A misaligned AMO must not
+  // ask, for it does nothing at all.
+  const TlbEntry* make_entry(u64 address, Access access) noexcept;
 
   // Physical address of code, cached; none when the fetch traps.
   std::optional<Hpa> fetch(u64 address);

@@ -8,6 +8,7 @@ void Context::note_large(u64 address, u64 span) {
   const u64 first = span == ~u64{0} ? 0 : address & ~(span - 1);
   large_first = std::min(large_first, first);
   large_last = std::max(large_last, first + (span - 1));
+  largest = std::max(largest, span);
 }
 
 void Context::fill_fetch(u64 address, const Translation& t) {
@@ -25,15 +26,13 @@ void Context::clear() {
   fetch.clear();
   code_pages_.fill(0);
   large_first = ~u64{0};
-  large_last = 0;
+  large_last = largest = 0;
 }
 
-// A fence on one address drops the leaf that maps it: all its pages, where the leaf is large.
+// A fence on one address drops the leaf that maps it: all its pages, where the leaf may be large.
 bool Context::clear_page(u64 address) {
   if (address >= large_first && address <= large_last) {
-    data.each([address](TlbEntry& e) {
-      if (e.maps(address)) e = {};
-    });
+    data.forget_around(address, largest);
     fetch.clear();
     return true;
   }
@@ -184,9 +183,8 @@ void Tlb::forget_writable(const u8* host_page) {
   const u64 page = reinterpret_cast<u64>(host_page);
   ++stats.code;
   for (Context& c : contexts_)
-    c.data.each([page](TlbEntry& e) {
-      const bool writes = e.write != TlbEntry::never;
-      if (writes && e.write * page_size + e.host == page) e.write = TlbEntry::never;
+    c.data.each([page](TlbEntry&, TlbEntry& store) {
+      if (store.page != TlbEntry::never && store.page * page_size + store.host == page) store = {};
     });
 }
 

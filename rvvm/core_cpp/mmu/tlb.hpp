@@ -75,13 +75,16 @@ struct Context {
   u32 space = 0, guest_space = 0;             // in the TableCache, of both stages; 0 is none
   u32 world = 0;                              // in the GlobalCache
   u64 large_first = ~u64{0}, large_last = 0;  // addresses under leaves larger than a page
+  u64 largest = 0;                            // of those, in bytes; all ones where nothing maps
   GrowingTable data;
   FetchTable fetch;
 
-  // Where an entry goes; counted when another page's has to go.
-  TlbEntry& data_slot(u64 address, u64 span, u64& evictions) {
+  void fill_data(u64 address, u64 span, const TlbEntry& load, const TlbEntry& store,
+                 u64& evictions) {
     note_span(address, span);
-    return data.slot(address, evictions);
+    data.make_room(address, evictions);
+    data.table().load(address) = load;
+    data.table().store(address) = store;
   }
   void fill_fetch(u64 address, const Translation& t);
   void clear();

@@ -53,13 +53,10 @@ const u8* next_code(Cpu& cpu) {
 
 u64 host_delta(Cpu& cpu, u64 address, u32 request) {
   const bool store = request & 1;
-  const u64 page = TlbEntry::number(address);
   if ((address & page_mask) + (request >> 1) > page_size) return 0;
-  auto known = [&](const TlbEntry& e) { return (store ? e.write : e.read) == page; };
-  if (!known(cpu.table.at(address)) &&
-      !cpu.mmu.make_entry(address, store ? Access::store : Access::load))
-    return 0;
-  return cpu.table.at(address).host;
+  const TlbEntry* entry = cpu.table.find(address, store);
+  if (!entry) entry = cpu.mmu.make_entry(address, store ? Access::store : Access::load);
+  return entry ? entry->host : 0;
 }
 
 // Interprets the instruction at pc; `left` is the budget behind it.

@@ -30,7 +30,7 @@ constexpr std::size_t fp_pins_without_avx512 = 14;
 
 struct Layout {
   i32 x, f, pc, csrs, csr_reach, csr_bank, fcsr, entry_budget, fp_dirty, ways, left;
-  i32 tlb_entries, tlb_mask;
+  i32 tlb_loads, tlb_stores, tlb_mask;
   i32 reserved, reserved_width, reserved_address, reserved_value;
   i32 pc_page, deltas, page_slots, fp_live, saved_f, mxcsr, clean_mxcsr, mxcsr_of_frm,
       fflags_of_mxcsr, box, sign, magnitude;
@@ -59,7 +59,8 @@ struct Layout {
             .fp_dirty = at(cpu.fp_dirty),
             .ways = at(cpu.ways),
             .left = at(cpu.left),
-            .tlb_entries = at(cpu.table.entries),
+            .tlb_loads = at(cpu.table.loads),
+            .tlb_stores = at(cpu.table.stores),
             .tlb_mask = at(cpu.table.index_mask),
             .reserved = at(cpu.hart.reservation.valid),
             .reserved_width = at(cpu.hart.reservation.width),

@@ -100,10 +100,9 @@ void Lifter::check_page(Reg base, i32 low, i32 span, bool store) {
   lea(rdx, base, low + span - 1);
   e.shift(Shift::shr, rcx, DataTable::index_shift, false);
   e.alu32(Alu::and_, rcx, layout.cpu_field(layout.tlb_mask));
-  e.alu(Alu::add, rcx, layout.cpu_field(layout.tlb_entries));
+  e.alu(Alu::add, rcx, layout.cpu_field(store ? layout.tlb_stores : layout.tlb_loads));
   e.shift(Shift::shr, rdx, page_bits);
-  const std::size_t tag = store ? offsetof(TlbEntry, write) : offsetof(TlbEntry, read);
-  e.alu(Alu::cmp, rdx, Mem{rcx, static_cast<i32>(tag)});
+  e.alu(Alu::cmp, rdx, Mem{rcx, offsetof(TlbEntry, page)});
 }
 
 // rdx = the way from guest to host address, of all that the check covers; the jump when there is
