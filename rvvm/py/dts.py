@@ -28,7 +28,7 @@ def parse(path: str, include: Iterable[str] = (), defines: Iterable[str] = ()) -
     """The tree of a source file; what is wrong with it raises UserError with file:line."""
     include, defines = list(include), list(defines)
     text = _read(path)
-    plain = not defines and _is_plain(text)
+    plain = not defines and is_plain(text)
     source = _parse(path, include) if plain else _cooked(path, text, include, defines)
     root = source.root
     places = source.places
@@ -58,10 +58,10 @@ def _parse(path: str, include: list[str]) -> _Dts:
         raise UserError(str(error)) from None
 
 
-def _is_plain(text: str) -> bool:
+def is_plain(text: str) -> bool:
     """Whether the preprocessor would change nothing: most boards include and define nothing.
 
-    >>> _is_plain("#address-cells = <2>;"), _is_plain("#define TWO 2")
+    >>> is_plain("#address-cells = <2>;"), is_plain("#define TWO 2")
     (True, False)
     """
     return _FOR_PREPROCESSOR.search(text) is None

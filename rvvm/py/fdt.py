@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from rvvm.py import dtb
+from rvvm.py import dtb, parsed
 from rvvm.py.errors import UserError
 from rvvm.py.tree import Node, Property, Region, Source, Specifier, Tree, cells
 
@@ -24,9 +24,20 @@ def load(path: str | Path, include: Iterable[str] = (), defines: Iterable[str] =
         raise UserError(f"{path}: {error.strerror}") from None
     if data[:4] == dtb.MAGIC.to_bytes(4, "big") or path.endswith(".dtb"):
         return dtb.parse(data, path)
+    return _from_source(path, data, list(include), list(defines))
+
+
+def _from_source(path: str, data: bytes, include: list[str], defines: list[str]) -> Tree:
+    """Parsed, or as it was parsed before where the text alone says what becomes of it."""
+    text = "" if defines else data.decode(errors="replace")
+    if tree := parsed.recall(path, text):
+        return tree
     from rvvm.py import dts
 
-    return dts.parse(path, include, defines)
+    tree = dts.parse(path, include, defines)
+    if text and dts.is_plain(text) and "/inc" not in text:  # include, incbin
+        parsed.remember(path, text, tree)
+    return tree
 
 
 def to_dtb(tree: Tree) -> bytes:

@@ -11,7 +11,6 @@ import contextlib
 import fcntl
 import os
 import re
-import secrets
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,7 +50,7 @@ def replacing(path: Path, mode: int) -> Iterator[Path]:
 def _made(folder: Path, name: str) -> tuple[Path, int]:
     """A new file, and the descriptor that has its lock."""
     while True:
-        path = folder / f".{name}{_MARK}{secrets.token_hex(_RANDOM)}"
+        path = folder / f".{name}{_MARK}{os.urandom(_RANDOM).hex()}"
         try:
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         except FileExistsError:

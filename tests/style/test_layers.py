@@ -39,7 +39,7 @@ PYTHON_ROWS = """
     disk elf host images memory net preprocessor savefile share stream tree
     bases lines ninep qcow2
     program
-    csr dtb dts isa
+    csr dtb dts isa parsed
     completion devices fdt hart
     board boot cards
     engines options

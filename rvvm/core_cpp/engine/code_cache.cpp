@@ -28,18 +28,26 @@ constexpr std::size_t piece_bytes = 2 << 20;  // a large page of x86-64
 
 void StepPool::Unmap::operator()(Step* piece) const { munmap(piece, piece_bytes); }
 
+// Touched already; none where the host has no room. Twice as much is asked for, of which one part
+// is aligned.
+StepPool::Piece StepPool::make() {
+  void* memory = mmap(nullptr, 2 * piece_bytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) return nullptr;
+  u8* begin = static_cast<u8*>(memory);
+  u8* piece = begin + (-reinterpret_cast<u64>(begin) & (piece_bytes - 1));
+  if (piece > begin) munmap(begin, static_cast<std::size_t>(piece - begin));
+  munmap(piece + piece_bytes, static_cast<std::size_t>(begin + piece_bytes - piece));
+  madvise(piece, piece_bytes, MADV_HUGEPAGE);  // refusal does no harm
+  *static_cast<volatile u8*>(piece) = 0;
+  return Piece{reinterpret_cast<Step*>(piece)};
+}
+
 Step* StepPool::take() {
   if (free_.empty()) {
-    // Twice as much, of which one part is aligned; what is not used costs nothing.
-    void* memory = mmap(nullptr, 2 * piece_bytes, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory == MAP_FAILED) throw std::bad_alloc{};
-    u8* begin = static_cast<u8*>(memory);
-    u8* piece = begin + (-reinterpret_cast<u64>(begin) & (piece_bytes - 1));
-    if (piece > begin) munmap(begin, static_cast<std::size_t>(piece - begin));
-    munmap(piece + piece_bytes, static_cast<std::size_t>(begin + piece_bytes - piece));
-    madvise(piece, piece_bytes, MADV_HUGEPAGE);  // refusal does no harm
-    pieces_.emplace_back(reinterpret_cast<Step*>(piece));
+    Step* spare = spare_.exchange(nullptr);
+    pieces_.push_back(spare ? Piece{spare} : make());
+    if (!pieces_.back()) throw std::bad_alloc{};
     for (std::size_t k = piece_bytes / sizeof(Step) / chunk; k-- > 0;)
       free_.push_back(pieces_.back().get() + k * chunk);
   }
@@ -81,15 +89,21 @@ CodeCache::Page* CodeCache::page_at(Hpa at) {
   return recent.page;
 }
 
-bool CodeCache::find(Hpa at, const Block*& found) {
+bool CodeCache::find(Hpa at, bool steps_wanted, const Block*& found) {
   std::lock_guard lock(mutex);
   if (!(bus.ram(at)->flags(at) & page_has_code)) return false;
   Page* page = page_at(at);
   if (!page)
     page = (pages_[at.value / page_size] = std::make_unique<Page>(pool_, ++serials_)).get();
-  const u16& number = page->numbers[(at.value & page_mask) / 2];
-  if (!number) build(at, *page);
-  const Block& block = page->blocks[number - 1];
+  u16& number = page->numbers[(at.value & page_mask) / 2];
+  if (!number) {
+    Block& made = page->blocks.emplace_back();
+    made.code = page->translations.entry(at.value & page_mask);
+    made.count = max_block;
+    number = page->blocks.size();
+  }
+  Block& block = page->blocks[number - 1];
+  if (!block.steps && (steps_wanted || !block.code)) build(at, *page, block);
   found = block.count ? &block : nullptr;
   return true;
 }
@@ -101,7 +115,7 @@ void CodeCache::translated(Hpa at, const u8* code) {
     page.blocks[number - 1].code = code;
 }
 
-void CodeCache::build(Hpa at, Page& page) {
+void CodeCache::build(Hpa at, Page& page, Block& block) {
   std::array<Step, max_block + 1> steps;
   u32 count = 0;
   const u8* host = bus.host(at, 2);
@@ -120,11 +134,8 @@ void CodeCache::build(Hpa at, Page& page) {
   steps[count] = {run_next_block, {}};
   for (u64 line = start / 64; line * 64 < std::max(offset, start + 2); ++line)
     page.code_lines |= u64{1} << line;
-  Block& block = page.blocks.emplace_back();
   block.steps = std::copy_n(steps.data(), count + 1, page.steps.room_for(count + 1)) - (count + 1);
   block.count = count;
-  block.code = page.translations.entry(start);
-  page.numbers[start / 2] = page.blocks.size();
   steps_ += count + 1;
   ++stats.blocks;
   stats.instructions += count;

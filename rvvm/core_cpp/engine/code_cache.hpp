@@ -29,9 +29,9 @@ struct Step {
 };
 
 struct Block {
-  const Step* steps = nullptr;                   // one more than instructions: it goes on behind
-  u32 count = 0;                                 // instructions
-  mutable std::atomic<u32> heat{0};              // times it was interpreted
+  const Step* steps = nullptr;       // one more than instructions: it goes on behind
+  u32 count = 0;                     // instructions; without steps as many as there can be
+  mutable std::atomic<u32> heat{0};  // times it was interpreted
   mutable std::atomic<const u8*> code{nullptr};  // its translation
 };
 
@@ -41,14 +41,26 @@ class StepPool {
  public:
   static constexpr std::size_t chunk = 128;
 
+  StepPool() = default;
+  ~StepPool() { Piece{spare_.load()}; }
+  StepPool(const StepPool&) = delete;
+
   Step* take();
   void give(Step* steps) { free_.push_back(steps); }
+  // For another thread: has the host clear the next piece before somebody waits for it.
+  void prepare() {
+    if (!spare_.load(std::memory_order_relaxed)) spare_.store(make().release());
+  }
 
  private:
   struct Unmap {
     void operator()(Step* piece) const;
   };
-  std::vector<std::unique_ptr<Step, Unmap>> pieces_;
+  using Piece = std::unique_ptr<Step, Unmap>;
+  static Piece make();
+
+  std::atomic<Step*> spare_{nullptr};
+  std::vector<Piece> pieces_;
   std::vector<Step*> free_;
 };
 
@@ -117,9 +129,9 @@ class CodeCache {
       : decoded{extensions}, mutex{mutex}, bus{bus} {}
 
   // The block that starts here, made when there is none; nullptr when its first instruction crosses
-  // the page. False, and nothing, when stores to the page would not be noticed: see
-  // StoreListener::code_translated.
-  bool find(Hpa at, const Block*& block);
+  // the page. One that has been translated may have no steps, unless they are wanted. False, and
+  // nothing, when stores to the page would not be noticed: see StoreListener::code_translated.
+  bool find(Hpa at, bool steps_wanted, const Block*& block);
 
   DecodeMemo decoded;  // wants the lock
 
@@ -156,6 +168,7 @@ class CodeCache {
   void clear();
   // Dropped blocks stay until no hart can be inside one.
   void collect();
+  void prepare() { pool_.prepare(); }  // by another thread, for what is to come
   std::size_t dropped() const { return garbage_.load(std::memory_order_relaxed); }
   bool full() const { return steps_.load(std::memory_order_relaxed) > max_steps; }
 
@@ -180,7 +193,7 @@ class CodeCache {
 
   template <class Visit> void each_covered(Hpa at, u64 size, Visit visit) const;
   Page* page_at(Hpa at);  // nullptr where there is none
-  void build(Hpa at, Page& page);
+  void build(Hpa at, Page& page, Block& block);
   void drop(u64 number);
 
   Bus& bus;

@@ -48,13 +48,13 @@ void Interpreter::run_single(Cpu& cpu) {
 
 // The block at pc, by physical address; remembered for the next jump here. nullptr: run a single
 // instruction.
-const Block* Interpreter::find_block(Cpu& cpu, bool& trapped) {
+const Block* Interpreter::find_block(Cpu& cpu, bool steps_wanted, bool& trapped) {
   const u64 pc = cpu.hart.pc;
   const auto at = cpu.mmu.fetch(pc);
   trapped = !at;
   if (!at || !cpu.mmu.pmp.uniform(*at)) return nullptr;
   const Block* block = nullptr;
-  while (!cpu.code.find(*at, block)) cpu.mmu.listener.code_translated(*at);
+  while (!cpu.code.find(*at, steps_wanted, block)) cpu.mmu.listener.code_translated(*at);
   const u64 generation = cpu.mmu.checked ? 0 : cpu.generation;  // a way to check is none to go
   if (block) cpu.jump_at(pc) = {pc, generation, block->steps, block->count, block->code, block, {}};
   return block;
@@ -64,9 +64,10 @@ const Block* Interpreter::find_block(Cpu& cpu, bool& trapped) {
 bool Interpreter::run_block(Cpu& cpu, i64& left) {
   Hart& h = cpu.hart;
   JumpEntry& e = cpu.jump_at(h.pc);
-  if (e.pc != h.pc || e.generation != cpu.generation) {
+  const bool steps_wanted = left < CodeCache::max_block;
+  if (e.pc != h.pc || e.generation != cpu.generation || (steps_wanted && !e.steps)) {
     bool trapped;
-    if (!find_block(cpu, trapped)) {
+    if (!find_block(cpu, steps_wanted, trapped)) {
       if (!trapped) return false;
       cpu.enter_trap(cpu.mmu.trap);
       --left;
@@ -81,11 +82,11 @@ bool Interpreter::run_block(Cpu& cpu, i64& left) {
   return true;
 }
 
-Exit Interpreter::run(Cpu& cpu, i64 budget, const std::atomic<bool>& stop) {
+Exit Interpreter::run(Cpu& cpu, i64 budget, const std::atomic<bool>& stop, i64 spare) {
   cpu.stopped_on_trap = false;
   cpu.pauses = 0;
   i64 left = budget;
-  while (left > 0) {
+  while (left > 0 && left >= spare) {
     if (stop.load(std::memory_order_relaxed)) return {ExitReason::pause};
     if (cpu.attention()) {
       if (cpu.attend()) --left;

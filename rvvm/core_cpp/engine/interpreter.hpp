@@ -14,8 +14,9 @@ class Interpreter {
  public:
   virtual ~Interpreter() = default;
   // Runs until `budget` instructions have retired, the hart waits, a stop cause traps, or `stop` is
-  // raised. Each trap counts as one of the budget without retiring anything.
-  Exit run(Cpu& cpu, i64 budget, const std::atomic<bool>& stop);
+  // raised. Each trap counts as one of the budget without retiring anything. Less than `spare` of
+  // the budget may be left over: the end of it costs most.
+  Exit run(Cpu& cpu, i64 budget, const std::atomic<bool>& stop, i64 spare = 0);
   // One instruction or one trap; an observer finds the instruction in cpu.single.
   Exit run_one(Cpu& cpu);
   // The same, but WFI does not wait.
@@ -39,7 +40,7 @@ class Interpreter {
   }
   bool run_block(Cpu& cpu, i64& left);
   void run_single(Cpu& cpu);
-  const Block* find_block(Cpu& cpu, bool& trapped);
+  const Block* find_block(Cpu& cpu, bool steps_wanted, bool& trapped);
 };
 
 }  // namespace rvvm

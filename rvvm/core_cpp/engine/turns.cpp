@@ -58,17 +58,22 @@ bool Turns::alarmed() {
   return true;
 }
 
+u64 Turns::whole() const {
+  const bool alone = system.harts() == 1 && !system.clock.by_instructions;
+  return alone ? lone_turn_instructions : turn_instructions;
+}
+
 // With time that counts instructions a turn ends at the next deadline, so that timers fire at the
 // same instruction in every run.
 u64 Turns::length(Cpu& cpu) const {
   const Clock& clock = system.clock;
-  const u64 turn = std::min(turn_instructions, counters::until_overflow(cpu.hart));
+  const u64 turn = std::min(whole(), counters::until_overflow(cpu.hart));
   if (!clock.by_instructions) return turn;
   cpu.turn_deadline = next_deadline(cpu.hart);
   const u64 now = cpu.hart.time();  // may be behind the alarm, until the round is over
   const u64 end = clock.alarm > now ? std::min(cpu.turn_deadline, clock.alarm) : cpu.turn_deadline;
   const u64 ticks = end - now;
-  if (ticks >= turn_instructions) return turn;
+  if (ticks >= turn) return turn;
   const u64 begun = cpu.hart.progress() % clock.instructions_per_tick;
   return std::min(turn, ticks * clock.instructions_per_tick - begun);
 }
@@ -78,19 +83,20 @@ Exit Turns::take(unsigned index, u64 turn) {
   cpu.raise_attention();  // timers may be due
   Exit exit = system.observers.any() ? observed(index, turn) : plain(cpu, turn);
   exit.hart = index;
-  if (turn == turn_instructions && exit.reason == ExitReason::budget)
-    cpu.counts.sample(cpu.hart.pc);
+  if (turn == whole() && exit.reason == ExitReason::budget) cpu.counts.sample(cpu.hart.pc);
   system.guard_reservation(cpu);
   return exit;
 }
 
 // At once, or disturbed in between: the same instructions and traps either way.
 Exit Turns::plain(Cpu& cpu, u64 turn) {
-  const auto run = [&](u64 budget) {
-    return system.engine().run(cpu, static_cast<i64>(budget), system.world.wanted());
+  const auto run = [&](u64 budget, i64 spare = 0) {
+    return system.engine().run(cpu, static_cast<i64>(budget), system.world.wanted(), spare);
   };
   auto& disturbance = system.disturbance;
-  if (!disturbance) return run(turn);
+  // Only who has asked for a number of instructions, or time that counts them, is exact.
+  const bool rough = turn == whole() && !system.clock.by_instructions;
+  if (!disturbance) return run(turn, rough ? CodeCache::max_block : 0);
   Exit exit;
   do {
     system.lose(disturbance->loss());

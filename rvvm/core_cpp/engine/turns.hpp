@@ -9,8 +9,8 @@ namespace rvvm {
 class System;
 using Poll = std::function<bool()>;
 
-constexpr u64 turn_instructions =
-    50'000;  // a fraction of a millisecond: timers and other harts wait no longer
+// A fraction of a millisecond: timers and other harts wait no longer.
+constexpr u64 turn_instructions = 50'000, lone_turn_instructions = 100'000;
 constexpr auto longest_sleep =
     std::chrono::milliseconds(20);        // then poll: signals must get through
 constexpr unsigned longest_barren = 100;  // turns of nothing but traps, after which a run gives up
@@ -26,6 +26,7 @@ class Turns {
   unsigned whose() const { return turn_; }
 
  private:
+  u64 whole() const;  // instructions
   u64 length(Cpu& cpu) const;
   Exit take(unsigned index, u64 turn);
   Exit plain(Cpu& cpu, u64 turn);

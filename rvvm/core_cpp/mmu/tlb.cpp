@@ -168,6 +168,7 @@ bool Tlb::fence(Context& c, const FenceScope& scope) {
 void Tlb::clear() {
   globals_mapping_ = ++generation_;
   shared_code_ = {};
+  writers_.fill(0);
   for (Context& c : contexts_) {
     c.clear();
     c.space = c.guest_space = c.world = 0;
@@ -182,8 +183,8 @@ void Tlb::renew_generations() {
 void Tlb::forget_writable(const u8* host_page) {
   const u64 page = reinterpret_cast<u64>(host_page);
   ++stats.code;
-  for (Context& c : contexts_)
-    c.data.each([page](TlbEntry&, TlbEntry& store) {
+  for (u32 writers = writers_[writers_of(host_page)]; writers; writers &= writers - 1)
+    contexts_[std::countr_zero(writers)].data.each([page](TlbEntry&, TlbEntry& store) {
       if (store.page != TlbEntry::never && store.page * page_size + store.host == page) store = {};
     });
 }

@@ -146,6 +146,10 @@ class Tlb {
   u32 world(Context& context) { return context.world ? context.world : world_of(context); }
   u64 globals_mapping() const { return globals_mapping_; }
   void note_shared_code(u64 address, u64 span) { shared_code_.note(address, span); }
+  // A context has an entry for stores to a page of the host's; none has any more.
+  void note_writable(const Context& context, const u8* host_page) {
+    writers_[writers_of(host_page)] |= u32{1} << context.index;
+  }
   void forget_writable(const u8* host_page);
 
   // What walks in a context have found, and may begin with.
@@ -180,6 +184,12 @@ class Tlb {
   CodePages shared_code_;
   u64 clock_ = 0, generation_ = 0, globals_mapping_ = 0;
   u32 spaces_ = 0, worlds_ = 0;  // the last ones given
+  // A bit for each context that may have an entry for stores to one of these pages of the host's.
+  std::array<u32, 8192> writers_{};
+  static_assert(contexts <= 32);
+  std::size_t writers_of(const u8* host_page) const {
+    return reinterpret_cast<u64>(host_page) / page_size % writers_.size();
+  }
 };
 
 }  // namespace rvvm

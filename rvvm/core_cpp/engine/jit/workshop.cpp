@@ -83,8 +83,11 @@ void Workshop::wait_for_work() {
 
 void Workshop::work() {
   while (!ending_) {
-    for (u64 number = done_; number != asked_; done_ = ++number)
-      if (!cancelled_) translate_(at(number).unit);
+    for (u64 number = done_; number != asked_; done_ = ++number) {
+      if (cancelled_) continue;
+      at(number).cache->prepare();
+      translate_(at(number).unit);
+    }
     wait_for_work();
   }
 }
