@@ -22,6 +22,7 @@ Unit read_unit(const u8* bytes, u16 offset, unsigned limit, DecodeMemo& decoded,
                PageTranslations& page) {
   Unit unit;
   unit.offset = offset;
+  unit.insns.reserve(limit);
   unsigned at = offset;
   while (at < page_size && unit.insns.size() < limit) {
     u32 bits = 0;
