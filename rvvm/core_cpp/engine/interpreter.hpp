@@ -31,6 +31,8 @@ class Interpreter {
   virtual void forget() {}
   // Code has been changed or closed, while no hart executes.
   virtual void code_dropped() {}
+  // Has the host give a part of RAM (Ram::part) its memory, while the hart goes on.
+  virtual void clear_ahead(u8* ram_part) { static_cast<void>(ram_part); }
   virtual TranslationStats translation_stats() const { return {}; }
 
  private:

@@ -108,6 +108,7 @@ class System final : public StoreListener {
   void code_written(Hpa address, u64 size) override;
   void reserved_written(const Hart* by, Hpa address, u64 size) override;
   void translation_differs(const StaleTranslation& found) override;
+  void stores_come(u8* ram_part) override { engine_->clear_ahead(ram_part); }
   void guard_reservation(const Cpu& cpu);
 
   void end_run();  // what harts execute; the scheduler decides how it goes on

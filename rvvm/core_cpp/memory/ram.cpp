@@ -115,12 +115,25 @@ void FrozenRam::map_run(u8* host, u64 from, u64 to, bool data) const {
 // ---- RAM
 
 Ram::Ram(u64 base, u64 size)
-    : base_{base}, size_{size}, flags_{new std::atomic<u8>[size / page_size] {}} {
+    : base_{base},
+      size_{size},
+      flags_{new std::atomic<u8>[size / page_size] {}},
+      reached_{new std::atomic<bool>[size / part + 3] {}} {
   void* memory = mmap(nullptr, size, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc{};
   madvise(memory, size, MADV_HUGEPAGE);  // fewer host page faults; refusal does no harm
   host_ = static_cast<u8*>(memory);
+}
+
+u8* Ram::reached(Hpa address) {
+  const u64 offset = (address.value - base_) & ~(part - 1);
+  std::atomic<bool>* here = &reached_[offset / part + 1];
+  if (here->exchange(true, std::memory_order_relaxed) || frozen_) return nullptr;
+  const bool up = here[-1], down = here[1];
+  const u64 next = up ? offset + part : offset - part;
+  const bool inside = next < size_ && part <= size_ - next;
+  return up != down && inside ? host_ + next : nullptr;
 }
 
 Ram::~Ram() { munmap(host_, size_); }

@@ -69,6 +69,11 @@ class Ram {
   u8* at(Hpa address) const { return host_ + (address.value - base_); }
   std::atomic<u8>& flags(Hpa address) { return flags_[(address.value - base_) / page_size]; }
 
+  // A hart may store here now. Where it comes to a part of RAM for the first time, and from the one
+  // beside it, this is the part on the other side, where it is likely to come next; else nullptr.
+  u8* reached(Hpa address);
+  static constexpr u64 part = u64{2} << 20;  // bytes: what the host clears at once
+
   // Whole pages become zeroes; the host has their memory back, but where a base holds something.
   void discard(Hpa address, u64 size);
 
@@ -92,6 +97,7 @@ class Ram {
   u64 base_, size_;
   u8* host_;
   std::unique_ptr<std::atomic<u8>[]> flags_;
+  std::unique_ptr<std::atomic<bool>[]> reached_;  // by part, and one more at both ends
   std::shared_ptr<const FrozenRam> frozen_;
 };
 

@@ -82,7 +82,10 @@ void Mmu::fill(u64 address, Access access, const Translation& t) {
              store = (access == Access::store || t.writable) &&
                      (allowed & Pmp::permission(Access::store)) && !(flags & page_guarded);
   if (store && !(flags & page_writable)) flags |= page_writable;
-  if (store) tlb.note_writable(*data, ram->at(Hpa{t.physical.value & ~page_mask}));
+  if (store) {
+    tlb.note_writable(*data, ram->at(Hpa{t.physical.value & ~page_mask}));
+    if (u8* next = ram->reached(t.physical)) listener.stores_come(next);
+  }
   count_fill(*data);
   const TlbEntry entry{TlbEntry::number(address),
                        reinterpret_cast<u64>(ram->at(t.physical)) - address};

@@ -24,6 +24,7 @@ struct StoreListener {
   virtual void code_written(Hpa address, u64 size) = 0;
   virtual void reserved_written(const Hart* by, Hpa address, u64 size) = 0;
   virtual void translation_differs(const StaleTranslation& found) = 0;
+  virtual void stores_come(u8* ram_part) = 0;  // soon, to all appearances: see Ram::reached
 
  protected:
   ~StoreListener() = default;

@@ -19,6 +19,9 @@ class Jit final : public Interpreter {
   bool full() const override { return full_; }
   void code_dropped() override { buffer_.synchronize(); }
   void forget() override;  // the caches of code have been cleared
+  void clear_ahead(u8* ram_part) override {
+    if (workshop_) workshop_->clear_ahead(ram_part);
+  }
   TranslationStats translation_stats() const override { return stats_; }
 
  private:

@@ -1,6 +1,7 @@
 #include "engine/jit/workshop.hpp"
 
 #include <pthread.h>
+#include <sys/mman.h>
 
 #include <chrono>
 #include <csignal>
@@ -58,6 +59,16 @@ bool Workshop::ask(Job&& job) {
   return true;
 }
 
+void Workshop::clear_ahead(u8* ram_part) {
+  fresh_ = ram_part;
+  if (asleep_) wake();
+}
+
+// Nothing is lost where the host refuses: RAM gets its memory when it is stored to.
+void Workshop::clear_fresh() {
+  if (u8* part = fresh_.exchange(nullptr)) madvise(part, Ram::part, MADV_POPULATE_WRITE);
+}
+
 void Workshop::finish() const {
   while (done_ != asked_) std::this_thread::yield();
 }
@@ -85,9 +96,11 @@ void Workshop::work() {
   while (!ending_) {
     for (u64 number = done_; number != asked_; done_ = ++number) {
       if (cancelled_) continue;
+      clear_fresh();
       at(number).cache->prepare();
       translate_(at(number).unit);
     }
+    clear_fresh();
     wait_for_work();
   }
 }

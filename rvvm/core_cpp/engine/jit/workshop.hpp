@@ -37,13 +37,16 @@ class Workshop {
       f(at(taken_));
   }
   void finish() const;  // waits until all is done
+  // Before it goes on it has the host clear this part of guest RAM, if it has no memory yet.
+  void clear_ahead(u8* ram_part);
   // Waits for what it is at; the rest is given up, done or not.
   void clear();
 
  private:
   static constexpr std::size_t most_jobs = 1024;
   Job& at(u64 number) { return jobs_[number % most_jobs]; }
-  bool wanted() const { return ending_ || asked_ != done_; }
+  bool wanted() const { return ending_ || asked_ != done_ || fresh_; }
+  void clear_fresh();
   void work();
   void wait_for_work();
   void wake();
@@ -52,6 +55,7 @@ class Workshop {
   std::vector<Job> jobs_{most_jobs};
   std::atomic<u64> asked_{0}, done_{0};  // how many, ever
   u64 taken_ = 0;
+  std::atomic<u8*> fresh_{nullptr};
   std::atomic<bool> cancelled_{false}, asleep_{false}, ending_{false};
   unsigned process_;
   std::thread thread_;
