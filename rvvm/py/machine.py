@@ -20,7 +20,6 @@ from rvvm.py.hart import Hart
 from rvvm.py.host import Card, Clock, Host
 from rvvm.py.memory import Memory
 from rvvm.py.options import Options
-from rvvm.py.stats import Stats
 from rvvm.py.symbols import Symbols
 from rvvm.py.tree import Region, Tree
 from rvvm.py.until import Condition, seconds
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from rvvm.py.engines.accelerator import Accelerator
     from rvvm.py.engines.limited import Limited
     from rvvm.py.snapshot import Snapshot
+    from rvvm.py.stats import Stats
     from rvvm.py.stream import Stream
 
 _SEED_BYTES = 64
@@ -413,6 +413,8 @@ class Machine:
 
     def stats(self) -> Stats:
         """What the engine has done so far."""
+        from rvvm.py.stats import Stats
+
         return Stats(self.system.stats(), self.system.samples(), self.symbols)
 
     def address(self, where: int | str) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from html import escape
 
 _CELL = "text-align:left;padding:1px 8px;font-family:monospace;white-space:pre"
 _MARK = "background:#ffe8a3;color:#000"
@@ -49,13 +48,13 @@ class Table:
 
     def html(self) -> str:
         """The same rows as an HTML table, every cell escaped."""
-        caption = f"<caption>{escape(self.title)}</caption>" if self.title else ""
+        caption = f"<caption>{_escaped(self.title)}</caption>" if self.title else ""
         header = _html_row(self.columns, "th") if any(self.columns) else ""
         body = "".join(
             _html_row(row, "td", _MARK if index in self.marked else "")
             for index, row in enumerate(self.rows)
         )
-        note = f"<div>{escape(self.note)}</div>" if self.note else ""
+        note = f"<div>{_escaped(self.note)}</div>" if self.note else ""
         return f"<table>{caption}{header}{body}</table>{note}"
 
     __str__ = text
@@ -64,8 +63,14 @@ class Table:
 
 
 def _html_row(cells: Iterable[object], tag: str, style: str = "") -> str:
-    inner = "".join(f'<{tag} style="{_CELL}">{escape(str(cell))}</{tag}>' for cell in cells)
+    inner = "".join(f'<{tag} style="{_CELL}">{_escaped(str(cell))}</{tag}>' for cell in cells)
     return f'<tr style="{style}">{inner}</tr>' if style else f"<tr>{inner}</tr>"
+
+
+def _escaped(text: str) -> str:
+    from html import escape
+
+    return escape(text)
 
 
 def hexadecimal(value: int, digits: int = 16) -> str:
