@@ -96,14 +96,17 @@ bool CodeCache::find(Hpa at, bool steps_wanted, const Block*& found) {
   if (!page)
     page = (pages_[at.value / page_size] = std::make_unique<Page>(pool_, ++serials_)).get();
   u16& number = page->numbers[(at.value & page_mask) / 2];
-  if (!number) {
+  const Block* known = number ? &page->blocks[number - 1] : nullptr;
+  const u8* code = known ? known->code.load() : page->translations.entry(at.value & page_mask);
+  const bool whole = steps_wanted || !code;
+  if (!known || (whole && !known->steps)) {  // one that others look at stays as it is
     Block& made = page->blocks.emplace_back();
-    made.code = page->translations.entry(at.value & page_mask);
+    made.code = code;
     made.count = max_block;
+    if (whole) build(at, *page, made);
     number = page->blocks.size();
   }
-  Block& block = page->blocks[number - 1];
-  if (!block.steps && (steps_wanted || !block.code)) build(at, *page, block);
+  const Block& block = page->blocks[number - 1];
   found = block.count ? &block : nullptr;
   return true;
 }
