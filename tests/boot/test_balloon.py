@@ -52,7 +52,9 @@ def until(machine: rvvm.Machine, condition: Callable[[], bool]) -> None:
         machine.run(until=rvvm.seconds(0.2))
 
 
-FILL = "dd if=/dev/zero of=/tmp/x bs=1M count=200 2>/dev/null; rm /tmp/x"
+TAKE = "dd if=/dev/zero of=/tmp/x bs=1M count=200 2>/dev/null"
+GIVE = "rm /tmp/x"
+FILL = f"{TAKE}; {GIVE}"
 
 
 def test_a_balloon() -> None:
@@ -78,6 +80,7 @@ def test_a_balloon() -> None:
 def test_free_pages_are_reported() -> None:
     machine = boot("virtio-balloon,free-page-reporting=on")
     before = resident()
-    shell(machine, FILL)
+    shell(machine, TAKE)
     assert resident() - before > 150 << 20
+    shell(machine, GIVE)
     until(machine, lambda: resident() - before < 100 << 20)
