@@ -71,6 +71,7 @@ HANDLER = """
         andi  x29, x29, -4
         addi  x29, x29, {odd}
         csrw  {x}epc, x29
+        {fence}
         {exit}
         {x}ret
     lost: csrr x29, {x}epc
@@ -87,6 +88,13 @@ QUIET = {
     M: f"{LATER}; csrw stimecmp, x29",
     HS: f"{LATER}; csrw stimecmp, x29; csrw vstimecmp, x29",
     VS: f"{LATER}; csrw stimecmp, x29",
+}
+
+#: what stands for fences that trapped, by TVM or VTVM, and were left out
+FENCES = {
+    M: "sfence.vma x0, x0; hfence.vvma x0, x0; hfence.gvma x0, x0",
+    HS: "hfence.vvma x0, x0",
+    VS: "",
 }
 
 #: a guest's call ends it: on in the hypervisor, behind the call
@@ -184,6 +192,7 @@ class Place:
                 quiet = f"csrw {letter}ie, x0"
             names = {"x": letter, "lost": FETCH_FAULTS, "odd": self.odd, "quiet": quiet}
             names["exit"] = GUEST_EXIT if mode == HS else ""
+            names["fence"] = FENCES[mode] if self.strict else ""
             self.bench.load(HANDLER.format(**names), at)
         self.system.write(PROGRAM + self.odd, self.program)
 
