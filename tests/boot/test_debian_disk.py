@@ -4,7 +4,6 @@ by ssh; packages are installed, a program is compiled, a page is served, a folde
 from __future__ import annotations
 
 import re
-import shutil
 import socket
 import threading
 import urllib.request
@@ -15,12 +14,13 @@ import pytest
 
 from boot import debian_disk
 from boot.debian_disk import Guest
+from host_tools import lacks
 
-missing = [tool for tool in ("passt", "ssh", "ssh-keygen") if not shutil.which(tool)]
+missing = lacks("passt", "ssh", "ssh-keygen")
 pytestmark = [
     pytest.mark.long,
     pytest.mark.xdist_group("debian"),
-    pytest.mark.skipif(bool(missing), reason=f"not installed: {' '.join(missing)}"),
+    pytest.mark.skipif(bool(missing), reason=missing),
 ]
 PROGRAM = r"""
 #include <stdio.h>

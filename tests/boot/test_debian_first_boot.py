@@ -3,7 +3,6 @@ are of another kernel than the one that starts it."""
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from boot import debian_disk
 from boot.debian_disk import PATIENCE, Guest
 from cli.run import rvvm
+from host_tools import lacks
 from rvvm.py import disk_builder
 from rvvm.py.errors import UserError
 from rvvm.py.images.recipe import Recipe
@@ -18,7 +18,7 @@ from rvvm.py.images.recipe import Recipe
 pytestmark = [
     pytest.mark.long,
     pytest.mark.xdist_group("debian"),
-    pytest.mark.skipif(not shutil.which("passt"), reason="not installed: passt"),
+    pytest.mark.skipif(bool(lacks("passt")), reason=lacks("passt")),
 ]
 USER_DATA = """#cloud-config
 hostname: buildbox

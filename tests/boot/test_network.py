@@ -6,7 +6,6 @@ import hashlib
 import http.server
 import os
 import re
-import shutil
 import socket
 import subprocess
 import threading
@@ -17,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import rvvm
+from host_tools import lacks
 from rvvm.py.errors import UserError
 
 pytestmark = pytest.mark.xdist_group("debian")
@@ -69,7 +69,7 @@ def server() -> Iterator[int]:
         it.shutdown()
 
 
-@pytest.mark.skipif(not shutil.which("passt"), reason="passt is not installed")
+@pytest.mark.skipif(bool(lacks("passt")), reason=lacks("passt"))
 def test_out_and_in_through_passt(server: int) -> None:
     port = free_port()
     machine = boot(f"user,hostfwd=tcp:127.0.0.1:{port}-:80", "10.0.2.15")
@@ -111,7 +111,7 @@ def test_two_machines(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.skipif(not shutil.which("ip"), reason="ip is not installed")
+@pytest.mark.skipif(bool(lacks("ip")), reason=lacks("ip"))
 def test_through_a_tap(server: int) -> None:
     """The host's kernel is the far end: long packets without checksums, both ways."""
     name = f"rvvm{os.getpid() % 100_000}"
