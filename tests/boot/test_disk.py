@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 import rvvm
+from host_tools import lacks
 
 pytestmark = [
     pytest.mark.xdist_group("debian"),
-    pytest.mark.skipif(not shutil.which("mke2fs"), reason="mke2fs (e2fsprogs) is not installed"),
+    pytest.mark.skipif(bool(lacks("mke2fs")), reason=lacks("mke2fs")),
 ]
 PROMPT = re.compile(r"[#$] $")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from cli.run import ENVIRONMENT
+from host_tools import lacks
 
 pytestmark = [
     pytest.mark.xdist_group("debian"),
-    pytest.mark.skipif(not shutil.which("mke2fs"), reason="mke2fs (e2fsprogs) is not installed"),
+    pytest.mark.skipif(bool(lacks("mke2fs")), reason=lacks("mke2fs")),
 ]
 LOAD = b"""mount /dev/vda /mnt
 i=0; while :; do i=$((i+1))

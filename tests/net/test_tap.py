@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from host_tools import lacks
 from rvvm.py.errors import UserError
 from rvvm.py.net import tap
 from rvvm.py.net.offload import GSO_TCPV4, GSO_TCPV6
@@ -22,8 +22,8 @@ NAME = f"rvvm{os.getpid() % 100_000}"
 
 @pytest.fixture
 def link() -> Iterator[TapLink]:
-    if not shutil.which("ip"):
-        pytest.skip("ip is not installed")
+    if reason := lacks("ip"):
+        pytest.skip(reason)
     try:
         link = TapLink(NAME)
     except UserError as error:

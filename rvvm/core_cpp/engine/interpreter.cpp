@@ -82,11 +82,12 @@ bool Interpreter::run_block(Cpu& cpu, i64& left) {
   return true;
 }
 
-Exit Interpreter::run(Cpu& cpu, i64 budget, const std::atomic<bool>& stop, i64 spare) {
+Exit Interpreter::run(Cpu& cpu, i64 budget, const std::atomic<bool>& stop, bool rough) {
   cpu.stopped_on_trap = false;
   cpu.pauses = 0;
+  const i64 least = rough ? CodeCache::max_block : 1;
   i64 left = budget;
-  while (left > 0 && left >= spare) {
+  while (left >= least) {
     if (stop.load(std::memory_order_relaxed)) return {ExitReason::pause};
     if (cpu.attention()) {
       if (cpu.attend()) --left;

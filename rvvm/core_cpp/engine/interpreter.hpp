@@ -14,9 +14,9 @@ class Interpreter {
  public:
   virtual ~Interpreter() = default;
   // Runs until `budget` instructions have retired, the hart waits, a stop cause traps, or `stop` is
-  // raised. Each trap counts as one of the budget without retiring anything. Less than `spare` of
-  // the budget may be left over: the end of it costs most.
-  Exit run(Cpu& cpu, i64 budget, const std::atomic<bool>& stop, i64 spare = 0);
+  // raised. Each trap counts as one of the budget without retiring anything. A `rough` run
+  // leaves over what is too little for any block: the end of a budget costs most.
+  Exit run(Cpu& cpu, i64 budget, const std::atomic<bool>& stop, bool rough = false);
   // One instruction or one trap; an observer finds the instruction in cpu.single.
   Exit run_one(Cpu& cpu);
   // The same, but WFI does not wait.

@@ -71,8 +71,8 @@ Exit Threads::execute(Cpu& cpu, u64& budget, std::chrono::nanoseconds& sleep) {
     cpu.raise_attention();  // timers may be due
     const u64 before = cpu.hart.retired;
     const u64 turn = std::min({budget, turn_instructions, counters::until_overflow(cpu.hart)});
-    const i64 spare = turn == turn_instructions ? CodeCache::max_block : 0;
-    exit = system.engine().run(cpu, static_cast<i64>(turn), system.world.wanted(), spare);
+    const bool rough = turn == turn_instructions;
+    exit = system.engine().run(cpu, static_cast<i64>(turn), system.world.wanted(), rough);
     if (turn == turn_instructions && exit.reason == ExitReason::budget)
       cpu.counts.sample(cpu.hart.pc);
     const u64 retired = cpu.hart.retired - before;

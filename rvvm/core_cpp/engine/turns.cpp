@@ -90,13 +90,13 @@ Exit Turns::take(unsigned index, u64 turn) {
 
 // At once, or disturbed in between: the same instructions and traps either way.
 Exit Turns::plain(Cpu& cpu, u64 turn) {
-  const auto run = [&](u64 budget, i64 spare = 0) {
-    return system.engine().run(cpu, static_cast<i64>(budget), system.world.wanted(), spare);
+  const auto run = [&](u64 budget, bool rough = false) {
+    return system.engine().run(cpu, static_cast<i64>(budget), system.world.wanted(), rough);
   };
   auto& disturbance = system.disturbance;
   // Only who has asked for a number of instructions, or time that counts them, is exact.
   const bool rough = turn == whole() && !system.clock.by_instructions;
-  if (!disturbance) return run(turn, rough ? CodeCache::max_block : 0);
+  if (!disturbance) return run(turn, rough);
   Exit exit;
   do {
     system.lose(disturbance->loss());
