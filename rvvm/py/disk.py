@@ -112,6 +112,7 @@ class RawFile:
     def __init__(self, path: Path, writable: bool) -> None:
         self.name, self.read_only = str(path), not writable
         self.file = _open(path, writable)
+        self._lost = 0
         self._closing = weakref.finalize(self, os.close, self.file)
         self.size = os.lseek(self.file, 0, os.SEEK_END) // SECTOR * SECTOR
         if self.size == 0:
@@ -125,8 +126,16 @@ class RawFile:
         write_all(self.file, views, offset)
 
     def flush(self) -> None:
+        """fdatasync(2). Once it has failed, every later flush fails too: Linux reports lost pages
+        once and marks them clean, so that a success would be a lie. QEMU does the same."""
+        if self._lost:
+            raise OSError(self._lost, os.strerror(self._lost))
         if not self.read_only:
-            os.fdatasync(self.file)
+            try:
+                os.fdatasync(self.file)
+            except OSError as error:
+                self._lost = error.errno or errno.EIO
+                raise
 
     def discard(self, offset: int, size: int) -> None:
         _allocate(self.file, KEEP_SIZE | PUNCH_HOLE, offset, size)
@@ -223,10 +232,17 @@ class Overlay:
         try:
             self._where = bytearray(-(-self.size // CLUSTER))
             self._grow()
-        except (OSError, OverflowError, MemoryError):
+        except (OSError, OverflowError, MemoryError) as error:
             self.close()
-            raise UserError(f"--drive: {self.name}: {self.size >> 40} TiB is too large") from None
+            raise UserError(f"--drive: {self.name}: {self._refused(error)}") from None
         self._measure()
+
+    def _refused(self, error: Exception) -> str:
+        """Why there is no overlay."""
+        if isinstance(error, OSError) and error.errno not in (errno.EFBIG, errno.EINVAL):
+            where = f" in {self._folder}" if self._folder is not None else ""
+            return f"no room for changes{where}: {error.strerror}"
+        return f"{self.size >> 40} TiB is too large"
 
     def read(self, views: Sequence[memoryview], offset: int) -> None:
         end = offset + sum(map(len, views))
@@ -242,8 +258,11 @@ class Overlay:
             self.base.read(views, offset)
 
     def write(self, views: Sequence[memoryview], offset: int) -> None:
-        self._take(offset, offset + sum(map(len, views)))
+        end = offset + sum(map(len, views))
+        known = self._prepare(offset, end)
         write_all(self.file, views, offset)
+        if not known:
+            self._take(offset, end)
 
     def flush(self) -> None:
         """Nothing of an overlay outlives the process, so nothing has to reach the disk."""
@@ -255,9 +274,11 @@ class Overlay:
                 _allocate(self.file, KEEP_SIZE | PUNCH_HOLE, start, stop - start)
 
     def zero(self, offset: int, size: int, unmap: bool) -> None:
-        self._take(offset, offset + size)
+        known = self._prepare(offset, offset + size)
         if not _allocate(self.file, KEEP_SIZE | PUNCH_HOLE, offset, size):
             _write_zeroes(self.file, offset, size)
+        if not known:
+            self._take(offset, offset + size)
 
     def close(self) -> None:
         self.base.close()
@@ -274,9 +295,13 @@ class Overlay:
     def back(self, kept: Kept | None) -> None:
         if kept is None or not _same(kept.base.files(), self.files()):
             raise UserError(f"--drive: {self.name}: that was kept of another disk")
-        self._files = list(kept.files)
-        self._where = bytearray(kept.where)
-        self._grow()
+        now = self._files, self._where
+        self._files, self._where = list(kept.files), bytearray(kept.where)
+        try:
+            self._grow()
+        except OSError:  # the host has no room: the disk stays as it is
+            self._files, self._where = now
+            raise
         self._measure()
 
     def twin(self) -> Overlay:
@@ -290,6 +315,9 @@ class Overlay:
         if len(self._files) == _MOST_FILES:
             self._merge()
         self._files.append(Unnamed(self.size, self._folder))
+        self._write_to_last()
+
+    def _write_to_last(self) -> None:
         self._top = len(self._files)
         self.file = self._files[-1].file
 
@@ -300,13 +328,17 @@ class Overlay:
             write_all(merged.file, [memoryview(piece)], start)
         self._files = [merged]
         self._where = bytearray(map(bool, self._where))
+        self._write_to_last()
 
     # Clusters
 
     def _measure(self) -> None:
         """How many more may be taken."""
+        if self._limit is None:
+            self._room = inf
+            return
         taken = len(self._where) - self._where.count(0)
-        self._room = inf if self._limit is None else self._limit // CLUSTER - taken
+        self._room = self._limit // CLUSTER - taken
 
     def _runs(self, offset: int, end: int) -> Iterator[tuple[int, int, int]]:
         """Pieces that are all in one file: its number, start and end."""
@@ -319,29 +351,35 @@ class Overlay:
             yield number, offset, stop
             offset = stop
 
-    def _take(self, offset: int, end: int) -> None:
-        """The clusters there are in the last file from now on. Of those at the edges, what will not
-        be written comes from where they were."""
+    def _prepare(self, offset: int, end: int) -> bool:
+        """Before a write: whether all its clusters are in the last file already. Else those at its
+        edges are copied there, for the part of them that will not be written."""
         where, first, last = self._where, offset // CLUSTER, (end - 1) // CLUSTER
-        count, top = last + 1 - first, self._top
-        if where.count(top, first, last + 1) == count:
-            return
-        new = where.count(0, first, last + 1)
-        if new > self._room:
+        top = self._top
+        if where.count(top, first, last + 1) == last + 1 - first:
+            return True
+        if where.count(0, first, last + 1) > self._room:
             raise OSError(errno.ENOSPC, f"{self.name}: the overlay has reached its limit")
         if offset % CLUSTER and where[first] != top:
             self._copy(first)
         if end % CLUSTER and end < self.size and where[last] != top:
             self._copy(last)
-        where[first : last + 1] = bytes((top,)) * count
-        self._room -= new
+        return False
+
+    def _take(self, offset: int, end: int) -> None:
+        """After a write: its clusters are in the last file from now on. A write that failed never
+        comes here, and what the clusters held before is still read."""
+        where, first, last = self._where, offset // CLUSTER, (end - 1) // CLUSTER
+        self._room -= where.count(0, first, last + 1)
+        where[first : last + 1] = bytes((self._top,)) * (last + 1 - first)
 
     def _copy(self, cluster: int) -> None:
         start = cluster * CLUSTER
-        data = memoryview(bytearray(min(CLUSTER, self.size - start)))
+        size = min(CLUSTER, self.size - start)
+        data = memoryview(bytearray(size))
         self._fetch(self._where[cluster], [data], start)
         write_all(self.file, [data], start)
-        self._where[cluster] = self._top
+        self._take(start, start + size)
 
     def __repr__(self) -> str:
         changed = len(self._where) - self._where.count(0)
@@ -387,7 +425,10 @@ def write_all(file: int, views: Sequence[memoryview], offset: int) -> None:
     wanted = sum(map(len, views))
     done = os.pwritev(file, views, offset)
     while done < wanted:
-        done += os.pwritev(file, cut(views, done, wanted), offset + done)
+        count = os.pwritev(file, cut(views, done, wanted), offset + done)
+        if count == 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        done += count
 
 
 def _write_zeroes(file: int, offset: int, size: int) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from rvvm.py.disk import Overlay, RawFile, open_disk, read_all
+from rvvm.py import disk as disks
+from rvvm.py.disk import CLUSTER, Overlay, RawFile, open_disk, read_all
 from rvvm.py.errors import UserError
 
 
@@ -130,3 +133,119 @@ def test_a_killed_process_leaves_the_base_as_it_was(image: Path) -> None:
     assert done.returncode == -9
     assert image.read_bytes() == before
     open_disk(image, commit=True).close()
+
+
+class FullHost:
+    """A host's disk with room for so many more bytes, in place of pwritev and fallocate."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, punches: bool) -> None:
+        self.room = 1 << 40
+        self._pwritev, self._punches = os.pwritev, punches
+        self._allocate = disks._allocate
+        monkeypatch.setattr(os, "pwritev", self.pwritev)
+        monkeypatch.setattr(disks, "_allocate", self.allocate)
+
+    def pwritev(self, file: int, views: list[memoryview], offset: int) -> int:
+        if self.room <= 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        part = disks.cut(views, 0, self.room)
+        done = self._pwritev(file, part, offset)
+        self.room -= done
+        return done
+
+    def allocate(self, *arguments: int) -> bool:
+        return self._punches and self._allocate(*arguments)
+
+
+@pytest.mark.parametrize("punches", [True, False])
+def test_what_an_overlay_cannot_write_stays_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, punches: bool
+) -> None:
+    """Random requests on a host without room: each byte is the old one or, where the request
+    reached it, the new one; a request that succeeds is read whole."""
+    pick = random.Random(25)
+    path = tmp_path / "disk.img"
+    path.write_bytes(pick.randbytes(40 * CLUSTER + 1536))
+    disk = open_disk(path)
+    assert isinstance(disk, Overlay)
+    wanted = bytearray(path.read_bytes())
+    host = FullHost(monkeypatch, punches)
+    failed = 0
+    for _ in range(800):
+        sectors = len(wanted) // 512
+        start = pick.randrange(sectors)
+        count = min(pick.randrange(1, 40), sectors - start)
+        at, end = start * 512, (start + count) * 512
+        zeroes = pick.random() < 0.3
+        data = bytes(end - at) if zeroes else pick.randbytes(end - at)
+        host.room = pick.choice((0, 512, CLUSTER, 3 * CLUSTER, 1 << 40))
+        if pick.random() < 0.05:
+            disk.back(disk.keep())
+        try:
+            disk.zero(at, end - at, True) if zeroes else disk.write([memoryview(data)], at)
+            wanted[at:end] = data
+        except OSError as error:
+            assert error.errno == errno.ENOSPC
+            failed += 1
+            now = read(disk, at, end - at)
+            assert all(a in (b, c) for a, b, c in zip(now, wanted[at:end], data, strict=True))
+            wanted[at:end] = now
+        assert read(disk, 0, disk.size) == wanted
+    assert 100 < failed < 700
+
+
+def test_a_cluster_that_was_not_written_is_the_base_s(
+    image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = image.read_bytes()
+    disk = open_disk(image, limit=20 * CLUSTER)
+    host = FullHost(monkeypatch, True)
+    host.room = CLUSTER
+    with pytest.raises(OSError, match="No space left"):
+        disk.write([memoryview(b"n" * 3 * CLUSTER)], 2 * CLUSTER)
+    assert read(disk, 0, disk.size) == before[: disk.size], "no cluster was whole: none counts"
+    host.room = 1 << 40
+    disk.write([memoryview(b"n" * 20 * CLUSTER)], 0)  # what failed took nothing of the limit
+
+
+def test_a_moment_is_not_mixed_with_the_present_when_the_host_is_full(
+    image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = open_disk(image)
+    disk.write([memoryview(b"1" * CLUSTER)], 0)
+    kept = disk.keep()
+    disk.write([memoryview(b"2" * CLUSTER)], 0)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(disks, "Unnamed", full)
+        with pytest.raises(OSError, match="No space left"):
+            disk.back(kept)
+    disk.write([memoryview(b"3" * 512)], 0)
+    assert read(disk, 511, 2) == b"32"
+    disk.back(kept)
+    assert read(disk, 0, 2) == b"11"
+
+
+def test_a_flush_that_failed_never_succeeds_again(
+    image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Linux tells of lost pages once; the next fdatasync(2) succeeds without them."""
+    disk = open_disk(image, commit=True)
+
+    def broken(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", broken)
+        with pytest.raises(OSError):
+            disk.flush()
+    with pytest.raises(OSError, match="Input/output error"):
+        disk.flush()
+
+
+def test_no_room_for_an_overlay_is_told(image: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"disk.img: no room for changes in .*: No such file"):
+        open_disk(image, overlays=tmp_path / "nowhere")
