@@ -41,8 +41,11 @@ def remember(path: str, text: str, tree: Tree) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         new = place.with_name(f".{place.name}.{os.getpid()}")
         kept = repr((_FORM, text, _row(tree.root), reservations)).encode()
-        new.write_bytes(b"%08x\n%b" % (crc32(kept), kept))
-        new.replace(place)
+        try:
+            new.write_bytes(b"%08x\n%b" % (crc32(kept), kept))
+            new.replace(place)
+        finally:
+            new.unlink(missing_ok=True)
 
 
 def _place(path: str) -> Path:

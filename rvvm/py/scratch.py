@@ -8,14 +8,17 @@ F_OFD_SETLK), so that it is in the way of no flock(2) of who uses the file.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
+import stat
 import struct
 from collections.abc import Iterator
 from pathlib import Path
 
 _MARK = ".rvvm-"
+_MOST_LINKS = 40  # as in Linux
 _RANDOM = 4  # bytes, in hexadecimal digits
 _WHOLE = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)  # struct flock
 
@@ -37,14 +40,55 @@ def replacing(path: Path, mode: int) -> Iterator[Path]:
     """A temporary path that takes the place of `path` at the end, or vanishes on an exception.
 
     A reader sees the old file or the new one, never a part, also after a power cut; a machine that
-    has the old one mapped keeps it.
+    has the old one mapped keeps it. A symbolic link stays: the file that it names is replaced. An
+    old file's permissions and owner are kept; a new one has ``mode``. OSError for what is there
+    and is no regular file: a rename would put a file in the place of a device node.
     """
+    path = _real(path)
+    old = _replaceable(path)
     with scratch(path.parent, path.name) as temporary:
         yield temporary
-        temporary.chmod(mode)
+        _like(temporary, old, mode)
         _sync(temporary)
+        _replaceable(path)
         temporary.replace(path)
         _sync(path.parent)
+
+
+def _real(path: Path) -> Path:
+    """The path behind symbolic links. Not those of /proc, as /dev/stdout is: they are open files,
+    and whoever has them open would go on with the old one."""
+    for _ in range(_MOST_LINKS):
+        if not path.is_symlink():
+            return Path(os.path.realpath(path))
+        if os.path.realpath(path.parent).startswith("/proc/"):
+            raise OSError(errno.EINVAL, "an open file, and not replaced by another", str(path))
+        path = path.parent / os.readlink(path)
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+
+
+def _replaceable(path: Path) -> os.stat_result | None:
+    """The old file, if there is one; OSError for what a file may not take the place of."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return None
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file, and not replaced by one", str(path))
+    if not os.access(path, os.W_OK, effective_ids=True):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    return found
+
+
+def _like(new: Path, old: os.stat_result | None, mode: int) -> None:
+    """Give a new file the owner and the permissions of the old one."""
+    now = new.stat()
+    if old is not None and (old.st_uid, old.st_gid) != (now.st_uid, now.st_gid):
+        with contextlib.suppress(PermissionError):
+            os.chown(new, old.st_uid, old.st_gid)
+    new.chmod(stat.S_IMODE(old.st_mode) if old is not None else mode)
 
 
 def _made(folder: Path, name: str) -> tuple[Path, int]:

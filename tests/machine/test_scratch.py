@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -94,3 +95,60 @@ def test_many_at_once() -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(work, range(4)))
     assert not os.listdir()
+
+
+def test_what_is_no_regular_file_is_not_replaced(folder: Path) -> None:
+    """Root could rename a file over /dev/null."""
+    os.mkfifo("fifo")
+    Path("folder").mkdir()
+    if os.geteuid() == 0:
+        os.mknod("null", 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+    for name in ("fifo", "folder", "null"):
+        if Path(name).exists():
+            before = Path(name).lstat()
+            with pytest.raises(OSError), replacing(Path(name), 0o600) as temporary:
+                temporary.write_bytes(b"new")
+            assert Path(name).lstat().st_ino == before.st_ino
+    assert not [name for name in os.listdir() if ".rvvm-" in name]
+
+
+def test_what_became_a_pipe_meanwhile_is_not_replaced(folder: Path) -> None:
+    with (
+        pytest.raises(OSError, match="not a regular file"),
+        replacing(Path("file"), 0o600) as temporary,
+    ):
+        temporary.write_bytes(b"new")
+        os.mkfifo("file")
+    assert Path("file").is_fifo()
+
+
+def test_a_link_stays_and_its_target_is_replaced(folder: Path) -> None:
+    Path("target").write_bytes(b"old")
+    Path("target").chmod(0o604)
+    Path("one").symlink_to("two")
+    Path("two").symlink_to(folder / "target")
+    with replacing(Path("one"), 0o600) as temporary:
+        temporary.write_bytes(b"new")
+    assert Path("target").read_bytes() == b"new" and Path("one").is_symlink()
+    assert Path("target").stat().st_mode & 0o777 == 0o604, "its permissions are kept"
+    Path("loop").symlink_to("loop")
+    for name in ("loop", "/dev/stdout"):
+        with pytest.raises(OSError), replacing(Path(name), 0o600):
+            pass
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_the_owner_is_kept(folder: Path) -> None:
+    put(b"old")
+    os.chown("file", 12345, 54321)
+    put(b"new")
+    assert (Path("file").stat().st_uid, Path("file").stat().st_gid) == (12345, 54321)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everything")
+def test_a_file_that_may_not_be_written_is_not_replaced(folder: Path) -> None:
+    put(b"old")
+    Path("file").chmod(0o400)
+    with pytest.raises(PermissionError):
+        put(b"new")
+    assert Path("file").read_bytes() == b"old"
