@@ -153,6 +153,8 @@ def machine_command(
         machine.system.log_commits(None)
     if result:
         result.write(machine)
+    if machine.line is not None and machine.line.problem:  # which was told when it happened
+        return status or EXIT_STATUS
     return status
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,21 +41,46 @@ def daemonize() -> Callable[[], None]:
 
 @contextmanager
 def pidfile(path: Path | None) -> Iterator[None]:
-    """A file with our number, while we live."""
+    """A file with our number, while we live. At the end it is removed, if it is still ours."""
     if path is None:
         yield
         return
+    name, path = path, Path(os.path.realpath(path))
     try:
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise UserError(f"--pidfile: {path}: another machine has it") from None
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        raise UserError(f"--pidfile: {path}: {error.strerror}") from None
-    os.ftruncate(file, 0)
-    os.write(file, f"{os.getpid()}\n".encode())
+        raise UserError(f"--pidfile: {name}: {error.strerror}") from None
     try:
-        yield
+        _take(file, path, name)
+        try:
+            yield
+        finally:
+            _remove(file, path)
     finally:
-        path.unlink(missing_ok=True)
         os.close(file)
+
+
+def _take(file: int, path: Path, name: Path) -> None:
+    """Lock the file and write our number into it."""
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        raise UserError(f"--pidfile: {name}: not a regular file")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        taken = isinstance(error, BlockingIOError)
+        why = "another machine has it" if taken else error.strerror
+        raise UserError(f"--pidfile: {name}: {why}") from None
+    number = f"{os.getpid()}\n".encode()
+    try:
+        os.ftruncate(file, 0)
+        if os.write(file, number) < len(number):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError as error:
+        _remove(file, path)
+        raise UserError(f"--pidfile: {name}: {error.strerror}") from None
+
+
+def _remove(file: int, path: Path) -> None:
+    with contextlib.suppress(OSError):
+        if os.path.samestat(os.fstat(file), path.lstat()):
+            path.unlink()

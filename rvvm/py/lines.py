@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from rvvm.py.errors import UserError
+from rvvm.py.host import complain
 from rvvm.py.stream import MemoryStream, PeerStream, SocketStream, Stream, listen
 
 _AHEAD = 1 << 16
@@ -65,17 +66,25 @@ def _serves(text: str, words: Sequence[str]) -> bool:
 
 
 class FileStream(MemoryStream):
-    """What the guest prints, in a file."""
+    """What the guest prints, in a file. A write that fails is reported once and in ``problem``; the
+    guest does not notice, and later output is written as soon as there is room again."""
 
     def __init__(self, path: str) -> None:
         super().__init__()
+        self._name = f"--serial file:{path}"
         try:
             self._file = open(path, "wb", buffering=0)  # noqa: SIM115  # as long as the machine
         except OSError as error:
-            raise UserError(f"--serial file:{path}: {error.strerror}") from None
+            raise UserError(f"{self._name}: {error.strerror}") from None
 
     def write(self, data: bytes) -> None:
-        self._file.write(data)
+        try:
+            while data:
+                data = data[self._file.write(data) or 0 :]
+        except OSError as error:
+            if not self.problem:
+                self.problem = f"{self._name}: {error.strerror}: output of the guest is lost"
+                complain(self.problem)
 
 
 class NullStream(MemoryStream):

@@ -23,6 +23,8 @@ class Stream(Protocol):
     """The device sets ``wake``, to be called from any thread when there is input."""
 
     wake: Callable[[], None]
+    problem: str
+    """Why some output of the guest is lost; empty while none is."""
 
     def write(self, data: bytes) -> None:
         """Bytes from the guest."""
@@ -38,6 +40,8 @@ class MemoryStream:
     >>> stream.write(b"out"); stream.send(b"input"); (stream.output, stream.take(2), stream.take(9))
     (bytearray(b'out'), b'in', b'put')
     """
+
+    problem = ""
 
     def __init__(self) -> None:
         self.output = bytearray()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -170,6 +172,51 @@ def test_errors_come_before_the_background(
     done = rvvm("--daemonize", *words, cwd=programs)
     assert done.returncode == 2
     assert says in done.stderr.decode() and done.stderr.count(b"\n") == 1
+
+
+def on_a_full_disk(folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    """Where no file may grow, as on a full disk."""
+    command = [*COMMAND, *arguments]
+    setrlimit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (0, 0))
+    return subprocess.run(
+        command, cwd=folder, env=ENVIRONMENT, capture_output=True, timeout=60, preexec_fn=setrlimit
+    )
+
+
+@pytest.mark.parametrize("background", [(), ("--daemonize",)])
+def test_a_pidfile_on_a_full_disk(programs: Path, background: tuple[str, ...]) -> None:
+    done = on_a_full_disk(programs, *background, "--pidfile", "pid", "greeting.elf")
+    assert (done.returncode, done.stderr) == (2, b"rvvm: --pidfile: pid: File too large\n")
+    assert not (programs / "pid").exists()
+
+
+def test_a_console_on_a_full_disk(programs: Path) -> None:
+    """The guest goes on to its end; the loss is told at once, and in the status."""
+    done = on_a_full_disk(programs, "--serial", "file:log", "greeting.elf")
+    line = b"rvvm: --serial file:log: File too large: output of the guest is lost\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, b"", line)
+    done = rvvm("--serial", "file:/dev/full", "greeting.elf", cwd=programs)
+    assert done.returncode == 2 and b"No space left on device" in done.stderr
+
+
+def test_a_pidfile_takes_the_place_of_nothing_else(programs: Path) -> None:
+    os.mkfifo(programs / "pipe")
+    for name in ("pipe", "/dev/null", "."):
+        done = rvvm("--pidfile", name, "greeting.elf", cwd=programs)
+        assert done.returncode == 2 and done.stderr.count(b"\n") == 1, done.stderr
+    assert (programs / "pipe").is_fifo() and Path("/dev/null").is_char_device()
+
+
+def test_a_pidfile_of_somebody_else_stays(programs: Path) -> None:
+    (programs / "link").symlink_to("pid")
+    with running(programs, "--pidfile", "link", "--serial", "null", "spin.elf") as machine:
+        until(lambda: (programs / "pid").exists() and (programs / "pid").read_text())
+        assert int((programs / "pid").read_text()) == machine.pid
+        (programs / "other").write_text("other")
+        (programs / "other").rename(programs / "pid")
+        machine.send_signal(signal.SIGTERM)
+        machine.wait(30)
+    assert (programs / "pid").read_text() == "other" and (programs / "link").is_symlink()
 
 
 def cpu_seconds(process: int) -> float:
