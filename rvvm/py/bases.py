@@ -7,6 +7,7 @@ long as its inode says that nothing has changed: its time of change cannot be se
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -49,7 +50,7 @@ def digest(base: RawFile) -> str:
     status = _status(base)
     if not stat.S_ISREG(status.st_mode):
         return ""
-    memo = cache.folder("digests") / f"{status.st_dev:x}-{status.st_ino:x}"
+    memo = cache.root() / "digests" / f"{status.st_dev:x}-{status.st_ino:x}"
     state = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
     try:
         known = json.loads(memo.read_text())
@@ -64,7 +65,8 @@ def digest(base: RawFile) -> str:
     now = _status(base)
     same = [now.st_size, now.st_mtime_ns, now.st_ctime_ns] == state
     if same and time.time_ns() - status.st_ctime_ns > _SETTLED:
-        cache.write(memo, json.dumps({"state": state, "digest": found}).encode())
+        with contextlib.suppress(UserError):  # it is only slower without
+            cache.write(memo, json.dumps({"state": state, "digest": found}).encode())
     return found
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +16,7 @@ from images.test_cpio import entries
 from rvvm.py import disk_builder, images
 from rvvm.py.errors import UserError
 from rvvm.py.image_commands import group
-from rvvm.py.images import apt, catalogue, initramfs, store
+from rvvm.py.images import apt, cache, catalogue, initramfs, seal, store
 
 RELEASE = "6.12.1+deb13-riscv64"
 BUSYBOX = b"\x7fELF...[\0[[\0cat\0busybox\0sh\0\0..."
@@ -186,3 +190,103 @@ def test_disks_that_were_built_are_listed(mirror: Mirror, tmp_path: Path) -> Non
     assert "box.img" in CliRunner().invoke(group, []).output
     disk.unlink()
     assert "box.img" not in CliRunner().invoke(group, []).output
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "cut short": lambda path: os.truncate(path, 3),
+    "longer": lambda path: path.write_bytes(path.read_bytes() + b"\0"),
+    "empty": lambda path: path.write_bytes(b""),
+    "another byte": flip,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=list(DAMAGES))
+def test_a_damaged_image_is_made_anew(mirror: Mirror, damage: Callable[[Path], object]) -> None:
+    path = images.path("opensbi")
+    damage(path)
+    assert store.state(catalogue.get("opensbi")) == "damaged"
+    assert "damaged" in CliRunner().invoke(group, []).output
+    mirror.online = False
+    assert images.path("opensbi").read_bytes() == b"firmware"
+    assert store.state(catalogue.get("opensbi")) == "ready"
+
+
+def test_a_damaged_image_that_cannot_be_made_anew_is_told(mirror: Mirror) -> None:
+    path = images.path("opensbi")
+    os.truncate(path, 3)
+    mirror.packages["opensbi"][0].path.unlink()
+    mirror.online = False
+    with pytest.raises(UserError, match=r"fw_dynamic.bin: damaged, and .*: .*no network"):
+        images.path("opensbi")
+
+
+def test_the_whole_image_is_read_only_when_it_may_have_changed(
+    mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = images.path("opensbi")
+    read: list[Path] = []
+    digest = seal._digest
+    monkeypatch.setattr(seal, "_digest", lambda path: read.append(path) or digest(path))
+    settled = time.time_ns() + 3600 * 10**9
+    monkeypatch.setattr(time, "time_ns", lambda: settled)
+    for _ in range(3):
+        assert images.path("opensbi") == path
+    assert len(read) == 1
+    os.utime(path)
+    for _ in range(3):
+        assert images.path("opensbi") == path
+    assert len(read) == 2
+    before = path.stat()
+    flip(path)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert store.state(catalogue.get("opensbi")) == "damaged", "times can be set, st_ctime cannot"
+
+
+def test_an_image_without_a_digest_is_made_anew(mirror: Mirror) -> None:
+    """One that an older rvvm has left, or whose digest is no digest."""
+    place = images.path("opensbi").parent / "digest.json"
+    for text in ("[]", "{}", "nothing", "[1]", json.dumps({"size": 8, "sha256": 5}), None):
+        place.unlink() if text is None else place.write_text(text)
+        assert store.state(catalogue.get("opensbi")) in ("stale", "damaged")
+        assert images.path("opensbi").read_bytes() == b"firmware"
+        assert store.state(catalogue.get("opensbi")) == "ready"
+
+
+def test_notes_of_the_cache_that_are_none(mirror: Mirror) -> None:
+    for text in ("[]", "[1]", "5", '{"opensbi": 5}', '{"opensbi": {"name": 5}}'):
+        path = images.path("opensbi")
+        (cache.root() / "packages.json").write_text(text)
+        (path.parent / "about.json").write_text(text)
+        assert images.path("opensbi").read_bytes() == b"firmware"
+
+
+@pytest.mark.parametrize("do", [images.path, images.fetch, images.build, images.remove])
+def test_a_cache_that_cannot_be_written_is_one_line(
+    mirror: Mirror, monkeypatch: pytest.MonkeyPatch, do: Callable[[str], object]
+) -> None:
+    """As on a read-only file system, which root cannot write either."""
+    cache.folder("locks")
+
+    def refuse(path: object, mode: str = "r", *more: object) -> object:
+        raise OSError(30, "Read-only file system", str(path))
+
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(UserError, match=r"^cannot write .*image-opensbi.lock: Read-only .*RVVM_C"):
+        do("opensbi")
+
+
+def test_a_full_disk_under_the_cache_is_one_line(
+    mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UserError, match=r"^cannot write .*: No space left on device \(RVVM_CACHE"):
+        images.path("opensbi")

@@ -38,13 +38,29 @@ def lock(name: str) -> Iterator[None]:
 
     The kernel drops a flock with its process, so a killed fetch leaves nothing to clean up.
     """
-    with open(folder("locks") / f"{name}.lock", "w") as file:
+    path = folder("locks") / f"{name}.lock"
+    with writing(path):
+        file = open(path, "w")  # noqa: SIM115  # closed below, outside of what is an error of ours
+    with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def write(path: Path, data: bytes) -> None:
-    """Write a whole file atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path, 0o644) as temporary:
-        temporary.write_bytes(data)
+    """Write a whole file atomically; UserError where the cache is read-only or full."""
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path, 0o644) as temporary:
+            temporary.write_bytes(data)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """An OSError within is a UserError that names the path and how to use another place."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(
+            f"cannot write {error.filename or path}: {reason} (RVVM_CACHE names another place)"
+        ) from error

@@ -50,7 +50,7 @@ def _read() -> dict[str, Package]:
     try:
         rows = json.loads(_path().read_text())
         return {name: Package(**row) for name, row in rows.items()}
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, AttributeError):
         return {}  # none yet, or another rvvm's format: pin anew
 
 

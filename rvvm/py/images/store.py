@@ -3,7 +3,7 @@
 A boot only asks what is there: what makes images is imported when one is made.
 
 One image is one file in ``<cache>/images/<name>/`` beside ``about.json``, which says what it
-was made from.
+was made from, and ``digest.json``, which says what its bytes are.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rvvm.py.errors import UserError
-from rvvm.py.images import cache, catalogue, pins
+from rvvm.py.images import cache, catalogue, pins, seal
 from rvvm.py.images.catalogue import IMAGES, Image, Packages
 
 
@@ -32,23 +32,27 @@ def path(name: str) -> Path:
     """The file of an image, fetched or built when it is missing or no longer what it should be.
 
     A current image needs no network. One that is there but stale (the project has a newer
-    /init, say) serves on where it cannot be remade.
+    /init, say) serves on where it cannot be remade; one that is damaged does not.
     """
     image = catalogue.get(name)
-    if state(image) == "ready":
+    if (found := state(image)) == "ready":
         return image.path
     try:
         return fetch(name)
-    except UserError:
-        if image.path.exists():
+    except UserError as error:
+        if found == "stale":
             return image.path
+        if found == "damaged":
+            raise UserError(
+                f"{image.path}: damaged, and it cannot be made again: {error}"
+            ) from None
         raise
 
 
 def fetch(name: str, progress: bool = True, refresh: bool = False) -> Path:
     """The image, made when it is not current; `refresh` takes the packages' newest versions."""
     image = catalogue.get(name)
-    with cache.lock(f"image-{image.name}"):
+    with cache.lock(f"image-{image.name}"), cache.writing(image.path):
         if refresh or state(image) != "ready":
             _make(image, _packages(image, refresh), progress)
     return image.path
@@ -57,7 +61,7 @@ def fetch(name: str, progress: bool = True, refresh: bool = False) -> Path:
 def build(name: str, progress: bool = True) -> Path:
     """Make the image again from its pinned packages, whatever is there."""
     image = catalogue.get(name)
-    with cache.lock(f"image-{image.name}"):
+    with cache.lock(f"image-{image.name}"), cache.writing(image.path):
         _make(image, _packages(image), progress)
     return image.path
 
@@ -67,12 +71,13 @@ def remove(name: str) -> None:
     import shutil
 
     image = catalogue.get(name)
-    with cache.lock(f"image-{image.name}"):
-        shutil.rmtree(image.path.parent, ignore_errors=True)
-    needed = {name for other in IMAGES if other.path.exists() for name in other.packages}
-    for unused in set(image.packages) - needed:
-        if package := pins.pinned(unused):
-            package.path.unlink(missing_ok=True)
+    with cache.lock(f"image-{image.name}"), cache.writing(image.path):
+        if image.path.parent.exists():
+            shutil.rmtree(image.path.parent)
+        needed = {name for other in IMAGES if other.path.exists() for name in other.packages}
+        for unused in set(image.packages) - needed:
+            if package := pins.pinned(unused):
+                package.path.unlink(missing_ok=True)
 
 
 def rows() -> tuple[Row, ...]:
@@ -81,13 +86,17 @@ def rows() -> tuple[Row, ...]:
 
 
 def state(image: Image) -> str:
-    """``missing``; ``ready``; or ``stale``: made from other packages or parts than now hold."""
+    """``missing``; ``damaged``: not the bytes that were made; ``stale``: made from other packages
+    or parts than now hold, or by an rvvm that kept no digest; else ``ready``."""
     if not image.path.exists():
         return "missing"
+    intact = seal.check(image.path)
+    if intact is False:
+        return "damaged"
     pinned = {name: pins.pinned(name) for name in image.packages}
     packages = {name: package for name, package in pinned.items() if package}
     current = len(packages) == len(pinned) and _about(image) == _described(image, packages)
-    return "ready" if current else "stale"
+    return "ready" if current and intact else "stale"
 
 
 def _row(image: Image) -> Row:
@@ -114,7 +123,7 @@ def _packages(image: Image, refresh: bool = False) -> Packages:
 
 
 def _make(image: Image, packages: Packages, progress: bool) -> None:
-    cache.write(image.path, image.make(packages, progress))
+    seal.write(image.path, image.make(packages, progress))
     about = json.dumps(_described(image, packages), indent=1)
     cache.write(image.path.parent / "about.json", about.encode())
 
@@ -123,7 +132,7 @@ def _about(image: Image) -> dict[str, str]:
     """What the cached image was made from; empty when that is unknown."""
     try:
         return dict(json.loads((image.path.parent / "about.json").read_text()))
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError):
         return {}
 
 
