@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from rvvm.py import arguments
 from rvvm.py.engines.engine import ExitLike
 from rvvm.py.host import KEPT
 from rvvm.py.until import Condition, seconds
@@ -80,8 +81,12 @@ class Console:
 
     def send(self, text: str | bytes) -> None:
         """Type ``text``, from any thread: the guest reads it as fast as it likes while it runs."""
+        if isinstance(text, str):
+            text = text.encode()
+        elif not isinstance(text, (bytes, bytearray)):
+            raise arguments.wrong_type("text", "a text or bytes", text)
         with self._lock:
-            self._input += text.encode() if isinstance(text, str) else text
+            self._input += text
         self.wake()
 
     @property
@@ -100,6 +105,7 @@ class Console:
         A str is looked for as it stands, a compiled pattern is searched. TimeoutError when it does
         not come within ``timeout`` seconds, EOFError when the machine ends first.
         """
+        timeout = arguments.duration("timeout", timeout)
         compiled = _compile(pattern)
         found = self._search(compiled)
         if found is not None:
@@ -109,9 +115,12 @@ class Console:
         if found is not None:
             return found
         tail = bytes(self._output[-200:]).decode(errors="replace")
+        last = f"the last it printed: {tail!r}"
         if stop.reason == "halt":
-            raise EOFError(f"the machine ended before {pattern!r}; the last it printed: {tail!r}")
-        raise TimeoutError(f"no {pattern!r} in {timeout} s; the last it printed: {tail!r}")
+            raise EOFError(f"the machine ended before {pattern!r}; {last}")
+        if stop.reason != "until":
+            raise TimeoutError(f"the machine stopped ({stop}) before {pattern!r}; {last}")
+        raise TimeoutError(f"no {pattern!r} in {timeout:g} s; {last}")
 
     def unread(self) -> bytes:
         """What was printed after the last match of ``expect``."""
@@ -161,8 +170,14 @@ class Printed(Condition):
         return f"printed({self.pattern.pattern!r})"
 
 
-def _compile(pattern: str | re.Pattern[str]) -> re.Pattern[bytes]:
+def _compile(pattern: str | bytes | re.Pattern[str] | re.Pattern[bytes]) -> re.Pattern[bytes]:
     """The pattern over bytes: the guest may print what is not UTF-8."""
-    if isinstance(pattern, str):
-        return re.compile(re.escape(pattern.encode()))
-    return re.compile(pattern.pattern.encode(), pattern.flags & ~re.UNICODE)
+    if isinstance(pattern, (str, bytes)):
+        return re.compile(re.escape(_encoded(pattern)))
+    if not isinstance(pattern, re.Pattern):
+        raise arguments.wrong_type("pattern", "a text or a compiled pattern", pattern)
+    return re.compile(_encoded(pattern.pattern), pattern.flags & ~re.UNICODE)
+
+
+def _encoded(text: str | bytes) -> bytes:
+    return text.encode() if isinstance(text, str) else text

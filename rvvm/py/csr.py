@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Any
 
 from rvvm import _core
+from rvvm.py import arguments
+from rvvm.py.arguments import UnknownName
 from rvvm.py.views.csr import CsrRow, FieldRow, csr_list, csr_table, summary
 from rvvm.py.views.table import Table
 
@@ -65,6 +66,7 @@ class CsrValue(int):
 
     def __setattr__(self, name: str, field: int) -> None:
         row, now = self._field(name), self._hart.csr(self._row.address)
+        field = arguments.integer(f"{self._row.name}.{name}", field, -1 << 64, 1 << 64)
         self._hart.set_csr(self._row.address, row.put(now, field))
 
     def __dir__(self) -> list[str]:
@@ -94,24 +96,33 @@ class Csrs:
         object.__setattr__(self, "_hart", hart)
 
     def __getitem__(self, key: str | int) -> CsrValue:
-        return CsrValue(self._hart, self._row(key))
+        row = self._row(key)
+        try:
+            return CsrValue(self._hart, row)
+        except KeyError:
+            raise _absent(row) from None
 
     def __setitem__(self, key: str | int, value: int) -> None:
-        self._hart.set_csr(self._row(key).address, value)
+        row = self._row(key)
+        bits = arguments.bits(row.name, value)
+        try:
+            self._hart.set_csr(row.address, bits)
+        except KeyError:
+            raise _absent(row) from None
 
     def __getattr__(self, name: str) -> CsrValue:
         if name.startswith("_"):
             raise AttributeError(name)
         try:
             return self[name]
-        except KeyError:
-            raise AttributeError(f"this hart has no CSR {name}") from None
+        except KeyError as error:
+            raise AttributeError(str(error)) from None
 
     def __setattr__(self, name: str, value: int) -> None:
         try:
             self[name] = value
-        except KeyError:
-            raise AttributeError(f"this hart has no CSR {name}") from None
+        except KeyError as error:
+            raise AttributeError(str(error)) from None
 
     def __iter__(self) -> Iterator[str]:
         return (name for name in csr_rows() if self._has(name))
@@ -140,5 +151,19 @@ class Csrs:
 
     @staticmethod
     def _row(key: str | int) -> CsrRow:
-        rows: Mapping[Any, CsrRow] = csr_rows() if isinstance(key, str) else _rows_by_address()
-        return rows[key]
+        if isinstance(key, str):
+            if key not in csr_rows():
+                near = arguments.near(key, csr_rows())
+                raise UnknownName(f"this hart has no CSR {key}{near}")
+            return csr_rows()[key]
+        try:
+            address = arguments.integer("CSR", key, -1 << 63)
+        except TypeError:
+            raise arguments.wrong_type("CSR", "a name or an address", key) from None
+        if address not in _rows_by_address():
+            raise UnknownName(f"this hart has no CSR at {address:#x}")
+        return _rows_by_address()[address]
+
+
+def _absent(row: CsrRow) -> UnknownName:
+    return UnknownName(f"this hart has no CSR {row.name}")

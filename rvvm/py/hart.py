@@ -6,12 +6,14 @@ import struct
 from collections.abc import Callable, Iterator
 
 from rvvm import _core
+from rvvm.py import arguments
+from rvvm.py.arguments import UnknownName
 from rvvm.py.csr import Csrs
 from rvvm.py.symbols import Symbols
 from rvvm.py.views import registers, traps
 from rvvm.py.views.listing import Listing, disassemble
 from rvvm.py.views.page_tables import TranslationView
-from rvvm.py.views.table import Table
+from rvvm.py.views.table import Hex, Table
 
 _MODES = {
     "M": (3, False),
@@ -21,6 +23,9 @@ _MODES = {
     "VS": (1, True),
     "VU": (0, True),
 }
+_ACCESSES = ("load", "store", "fetch")
+_PIECE = 1 << 20
+"""Bytes or instructions at a time: a read that faults ends early, Ctrl-C is heard between steps."""
 
 
 class FloatBits(int):
@@ -66,25 +71,32 @@ class Registers:
             object.__setattr__(self, name, value)
 
     def _number(self, key: int | str) -> int:
-        number = self._names.get(key, -1) if isinstance(key, str) else key
+        if isinstance(key, str):
+            if key not in self._names:
+                raise UnknownName(f"no register {key}" + arguments.near(key, self._names))
+            return self._names[key]
+        try:
+            number = arguments.integer("register", key, -1 << 63)
+        except TypeError:
+            raise arguments.wrong_type("register", "a name or a number", key) from None
         if not 0 <= number < 32:
-            raise KeyError(key)
+            raise UnknownName(f"no register {number}: they are numbered 0 to 31")
         return number
 
     def __getitem__(self, key: int | str) -> int:
         return self._get(self._number(key))
 
     def __setitem__(self, key: int | str, value: int | float) -> None:
-        self._set(self._number(key), _bits(value))
+        self._set(self._number(key), _bits(str(key), value))
 
     def __getattr__(self, name: str) -> int:
         if name.startswith("_") or name not in self._names:
-            raise AttributeError(f"no register {name}")
+            raise AttributeError(f"no register {name}" + arguments.near(name, self._names))
         return self[name]
 
     def __setattr__(self, name: str, value: int | float) -> None:
         if name not in self._names:
-            raise AttributeError(f"no register {name}")
+            raise AttributeError(f"no register {name}" + arguments.near(name, self._names))
         self[name] = value
 
     def __iter__(self) -> Iterator[int]:
@@ -103,11 +115,11 @@ class Registers:
         return self._show().html()
 
 
-def _bits(value: int | float) -> int:
+def _bits(name: str, value: int | float) -> int:
     """The 64 bits that stand for ``value``: a float becomes binary64."""
     if isinstance(value, float):
         return int(struct.unpack("<Q", struct.pack("<d", value))[0])
-    return value & ((1 << 64) - 1)
+    return arguments.bits(name, value)
 
 
 class Hart:
@@ -134,12 +146,12 @@ class Hart:
 
     @property
     def pc(self) -> int:
-        """Address of the next instruction."""
-        return self.core.pc
+        """Address of the next instruction. A symbol may be assigned."""
+        return Hex(self.core.pc)
 
     @pc.setter
-    def pc(self, address: int) -> None:
-        self.core.pc = address
+    def pc(self, address: int | str) -> None:
+        self.core.pc = self.symbols.address(address, "pc")
 
     @property
     def mode(self) -> str:
@@ -153,8 +165,8 @@ class Hart:
 
     @mode.setter
     def mode(self, name: str) -> None:
-        if name not in _MODES:
-            raise ValueError(f"no mode {name!r}; one of: {', '.join(_MODES)}")
+        if name not in list(_MODES):
+            raise ValueError(f"no mode {arguments.shown(name)}; one of: {', '.join(_MODES)}")
         self.core.privilege, self.core.virtual = _MODES[name]
 
     @property
@@ -179,54 +191,76 @@ class Hart:
 
     def integer(self, number: int) -> int:
         """Register x``number``, 0 to 2^64-1."""
-        return self.core.x(number)
+        return Hex(self.core.x(arguments.integer("register", number, 0, 31)))
 
     def floating(self, number: int) -> FloatBits:
         """Register f``number`` as raw bits."""
-        return FloatBits(self.core.f(number))
+        return FloatBits(self.core.f(arguments.integer("register", number, 0, 31)))
 
     def step(self, count: int = 1) -> _core.Exit:
         """Execute ``count`` instructions of this hart alone."""
-        return self.core.step(count)
+        left = arguments.integer("count", count)
+        while left > _PIECE:
+            exit = self.core.step(_PIECE)
+            if exit.reason != "budget":
+                return exit
+            left -= _PIECE
+        return self.core.step(left)
 
     def translate(
         self,
-        address: int,
+        address: int | str,
         access: str = "load",
         privilege: int | None = None,
         virtual: bool | None = None,
     ) -> TranslationView:
         """The walk for ``address`` as the hart would do it now, with no side effect.
 
-        ``access`` is ``load``, ``store`` or ``fetch``. ``privilege`` (0, 1, 3) and ``virtual``
-        ask for another mode than the present one.
+        Addresses may be symbols, here and below. ``access`` is ``load``, ``store`` or ``fetch``.
+        ``privilege`` (0, 1, 3) and ``virtual`` ask for another mode than the present one.
         """
-        result = self.core.translate(address, access, privilege, virtual)
-        return TranslationView(address, access, result)
+        at = self.symbols.address(address)
+        arguments.one_of("access", access, _ACCESSES)
+        if privilege is not None and arguments.integer("privilege", privilege) not in (0, 1, 3):
+            raise ValueError(f"privilege: expected 0 (U), 1 (S) or 3 (M), not {privilege}")
+        if virtual is not None and not isinstance(virtual, bool):
+            raise arguments.wrong_type("virtual", "True or False", virtual)
+        return TranslationView(at, access, self.core.translate(at, access, privilege, virtual))
 
-    def read(self, address: int, size: int) -> bytes:
+    def read(self, address: int | str, size: int) -> bytes:
         """``size`` bytes of virtual memory; ValueError when the translation faults."""
-        return self.core.read(address, size)
+        start, size = self.symbols.address(address), arguments.integer("size", size)
+        if start + size > 1 << 64:
+            raise ValueError(f"size: {size} bytes from {start:#x} are beyond the last address")
+        pieces = range(0, size, _PIECE)
+        return b"".join(self.core.read(start + at, min(_PIECE, size - at)) for at in pieces)
 
-    def write(self, address: int, data: bytes) -> None:
+    def write(self, address: int | str, data: bytes) -> None:
         """Write virtual memory; ValueError when the translation faults."""
-        self.core.write(address, data)
+        start, data = self.symbols.address(address), arguments.data("data", data)
+        if start + len(data) > 1 << 64:
+            raise ValueError(f"data: {len(data)} bytes from {start:#x} are beyond the last address")
+        self.core.write(start, data)
 
-    def disassemble(self, count: int = 8, address: int | None = None) -> Listing:
+    def disassemble(self, count: int = 8, address: int | str | None = None) -> Listing:
         """``count`` instructions from ``address`` (default: pc), with bytes and symbols."""
-        start = self.pc if address is None else address
-        code = self._readable(start, 4 * count)
+        count = arguments.integer("count", count, 0, _PIECE)
+        start = self.pc if address is None else self.symbols.address(address)
+        code = self._readable(start, min(4 * count, (1 << 64) - start))
         return Listing(disassemble(code, start, count, self.symbols.name), self.pc)
 
     def _readable(self, address: int, size: int) -> bytes:
         """As many of the bytes as are mapped; ValueError when the first is not."""
-        try:
-            return self.core.read(address, size)
-        except ValueError:
-            to_page_end = 0x1000 - (address & 0xFFF)
-            if size <= to_page_end:
-                raise
-            return self.core.read(address, to_page_end)
+        code, end = b"", address + size
+        while (at := address + len(code)) < end:
+            to_page_end = 0x1000 - (at & 0xFFF)
+            try:
+                code += self.core.read(at, min(end - at, to_page_end))
+            except ValueError:
+                if not code:
+                    raise
+                break
+        return code
 
     def _integer_table(self) -> Table:
         symbol = self.symbols.name(self.pc)

@@ -6,11 +6,10 @@ import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rvvm import _core
-from rvvm.py import boot, fdt
+from rvvm.py import arguments, boot, fdt
 from rvvm.py.board import Board, timebase
 from rvvm.py.completion import complete, set_chosen
 from rvvm.py.console import Console
@@ -22,7 +21,9 @@ from rvvm.py.memory import Memory
 from rvvm.py.options import Options
 from rvvm.py.symbols import Symbols
 from rvvm.py.tree import Region, Tree
-from rvvm.py.until import Condition, seconds
+from rvvm.py.until import Condition, as_condition, seconds
+from rvvm.py.views.table import Hex
+from rvvm.py.views.traps import cause_number
 
 if TYPE_CHECKING:
     from rvvm.py.engines.accelerator import Accelerator
@@ -35,6 +36,8 @@ _SEED_BYTES = 64
 _FIXED_SEED = bytes(range(_SEED_BYTES))
 _FIXED_EPOCH = 1_700_000_000 * 10**9
 """With --clock instructions everything a guest can read of the world outside is fixed."""
+_ASKED = ("breakpoint", "watchpoint", "trap")
+"""Exits that somebody asked for: a condition of this run, or else a call of before."""
 _NEVER = (1 << 64) - 1
 """A time that counted instructions do not reach."""
 
@@ -74,7 +77,7 @@ class Machine:
     """
 
     def __init__(self, dtb: Any = None, **options: Any) -> None:
-        self.options = Options(dtb=dtb, **options)
+        self.options = Options.named(dtb=dtb, **options)
         self.options.check()
         images = self.options.files()
         self._assemble(self._tree(), self.options.cards)
@@ -90,8 +93,8 @@ class Machine:
         self.console = Console(self)
         self.line = self._connect_console()
         self.board = self._make_board(cards())
-        self.memory = Memory(self.system)
         self.symbols = Symbols()
+        self.memory = Memory(self.system, self.symbols, self.board.memory)
         self.harts = [Hart(core, self.symbols) for core in self.system.harts]
         self.status: int | None = None
         self._paused = self._rebooting = self._running = False
@@ -227,12 +230,15 @@ class Machine:
         ``timeout`` is in seconds of the host's time; TimeoutError when it passes first. After the
         guest has ended the machine, ``run`` returns at once: ``reset`` starts it anew.
         """
+        if until is not None:
+            as_condition(until)
         if timeout is None:
             return self._run(until)
-        limit = seconds(timeout)
+        limit = seconds(arguments.duration("timeout", timeout))
         stop = self._run(limit if until is None else until | limit)
         if stop.condition is limit:
-            raise TimeoutError(f"{until} did not happen in {timeout:g} s")
+            what = "the machine did not end" if until is None else f"{until} did not happen"
+            raise TimeoutError(f"{what} in {timeout:g} s")
         return stop
 
     def _run(self, until: Condition | None) -> Stop:
@@ -264,8 +270,10 @@ class Machine:
         What is outside stays as it is: files in a shared folder, the far ends of connections.
         """
         self._check_paused()
-        from rvvm.py.snapshot import put
+        from rvvm.py.snapshot import Snapshot, put
 
+        if not isinstance(snapshot, Snapshot):
+            raise arguments.wrong_type("snapshot", "what m.snapshot() gave", snapshot)
         put(self, snapshot)
 
     def fork(self) -> Machine:
@@ -289,7 +297,7 @@ class Machine:
         self._check_paused()
         from rvvm.py import snapshot
 
-        snapshot.save(self, Path(path))
+        snapshot.save(self, arguments.path("path", path))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], **changes: Any) -> Machine:
@@ -298,7 +306,8 @@ class Machine:
         and when a base has changed."""
         from rvvm.py import snapshot
 
-        return snapshot.load(Path(path), changes, cls._made_of)
+        Options.check_names(changes)
+        return snapshot.load(arguments.path("path", path), changes, cls._made_of)
 
     def close(self) -> None:
         """End the paused machine: what the guest has written is on the host's disks, and its files
@@ -331,7 +340,8 @@ class Machine:
             if until is not None and (condition := until.met(self, exit)) is not None:
                 return Stop("until", exit.hart if exit else 0, condition=condition)
             exit = self._once(until.budget(self) if until is not None else None)
-            if (stop := self._judge(exit)) is not None:
+            stop = self._judge(exit)
+            if stop is not None and not (stop.reason in _ASKED and until and until.met(self, exit)):
                 return stop
 
     def _once(self, budget: int | None) -> ExitLike:
@@ -345,7 +355,7 @@ class Machine:
         return engine.run(budget)
 
     def _judge(self, exit: ExitLike) -> Stop | None:
-        """A Stop, or None for an Exit that only a condition or nobody is interested in."""
+        """A Stop, or None for an Exit that nobody is interested in."""
         if self.status is not None or exit.reason == "halt":
             self.status = exit.detail if self.status is None else self.status
             return Stop("halt", exit.hart, self.status)
@@ -354,15 +364,9 @@ class Machine:
         elif self._paused:
             self._paused = False
             return Stop("pause", exit.hart)
-        elif exit.reason == "breakpoint" and not self._is_ours(exit):
-            return Stop("breakpoint", exit.hart, exit.detail)
-        elif exit.reason == "watchpoint":
-            return Stop("watchpoint", exit.hart, exit.detail)
+        elif exit.reason in _ASKED:
+            return Stop(exit.reason, exit.hart, exit.detail)
         return None
-
-    def _is_ours(self, exit: ExitLike) -> bool:
-        """Whether a condition set the breakpoint."""
-        return self.system.harts[exit.hart].pc in self._breakpoints
 
     def pause(self) -> None:
         """From any thread: ``run`` returns at the next instruction boundary."""
@@ -377,7 +381,8 @@ class Machine:
 
     def step(self, count: int = 1, hart: int = 0) -> ExitLike:
         """Execute ``count`` instructions of one hart."""
-        return self.harts[hart].step(count)
+        last = len(self.harts) - 1
+        return self.harts[arguments.integer("hart", hart, 0, last)].step(count)
 
     def reset(self) -> None:
         """As at power-on: images in RAM again, every device and hart in its reset state."""
@@ -389,6 +394,7 @@ class Machine:
 
     def halt(self, code: int) -> None:
         """End the machine with an exit status: what devices call when the guest asks for it."""
+        code = arguments.integer("code", code)
         self.status = code
         self.system.halt(code)
         if self._accelerator is not None:
@@ -419,23 +425,28 @@ class Machine:
 
     def address(self, where: int | str) -> int:
         """A number as it is, or a symbol's address; KeyError when there is no such symbol."""
-        return self.symbols.address(where)
+        return Hex(self.symbols.address(where))
 
-    def add_breakpoint(self, address: int) -> None:
-        """Stop before the instruction there; nests."""
+    def add_breakpoint(self, where: int | str) -> None:
+        """Stop before the instruction at an address or a symbol; nests."""
+        address = self.symbols.address(where)
         self._breakpoints[address] += 1
         if self._breakpoints[address] == 1:
             self.system.add_breakpoint(address)
 
-    def remove_breakpoint(self, address: int) -> None:
+    def remove_breakpoint(self, where: int | str) -> None:
         """Undo one ``add_breakpoint``."""
+        address = self.symbols.address(where)
+        if address not in self._breakpoints:
+            raise ValueError(f"there is no breakpoint at {address:#x}")
         self._breakpoints[address] -= 1
         if self._breakpoints[address] <= 0:
             del self._breakpoints[address]
             self.system.remove_breakpoint(address)
 
-    def stop_on_trap(self, cause: int, wanted: bool) -> None:
+    def stop_on_trap(self, cause: int | str, wanted: bool) -> None:
         """Stop after a hart took this trap (bit 63 set for an interrupt); nests."""
+        cause = cause_number(cause)
         self._trap_stops[cause] += 1 if wanted else -1
         self._trap_stops = +self._trap_stops
         self.system.stop_on_traps(set(self._trap_stops))

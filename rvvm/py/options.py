@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from rvvm.py import images
+from rvvm.py import arguments, images
 from rvvm.py.boot import Images
 from rvvm.py.cards import Drive, FilePath, device_card, net_card, share_card
 from rvvm.py.errors import UserError
@@ -36,6 +36,21 @@ DEBIAN_INITRD = "busybox"
 DEBIAN_APPEND = "console=ttyS0 earlycon=sbi cryptomgr.notests"
 DISK_APPEND = "root=/dev/vda rw console=ttyS0 quiet lsm=landlock,yama,apparmor cryptomgr.notests"
 _UNITS = {"": 1 << 20, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+_FILE = ((str, os.PathLike), "a file's name")
+_TEXT = ((str,), "a text")
+_LISTS = ("drive", "netdev", "share", "device")
+_TYPES: Mapping[str, tuple[tuple[type, ...], str]] = {
+    **dict.fromkeys(("dtb", "kernel", "bios", "initrd"), _FILE),
+    **dict.fromkeys(("append", "clock", "accel", "netdev", "share", "device", "serial"), _TEXT),
+    "memory": ((str, int), "a size such as '512M', or a number of bytes"),
+    "harts": ((int,), "a whole number"),
+    "drive": ((str, os.PathLike, Drive), "a file's name or a Drive"),
+    **dict.fromkeys(("commit", "threads", "perf_map"), ((bool,), "True or False")),
+    "limit_cpu": ((str, int, float), "a share such as '50%' or 0.5"),
+}
+"""What a value given from Python may be; the command line's are right already."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +76,28 @@ class Options:
     serial: str | None = None
     limit_cpu: str | float | None = None
 
+    @classmethod
+    def named(cls, **options: Any) -> Options:
+        """Options by name; TypeError for a name that none has."""
+        cls.check_names(options)
+        return cls(**options)
+
+    @classmethod
+    def check_names(cls, names: Iterable[str]) -> None:
+        """TypeError for a name that no option has."""
+        known = [field.name for field in fields(cls)]
+        for name in names:
+            if name not in known:
+                near = arguments.near(name, known) or f"; there are: {', '.join(known)}"
+                raise TypeError(f"no option {name!r}{near}")
+
     def check(self) -> None:
         """UserError for a value that can be judged without opening anything."""
+        for name, (kinds, expected) in _TYPES.items():
+            for value in _several(getattr(self, name)) if name in _LISTS else [getattr(self, name)]:
+                if value is not None and not isinstance(value, kinds):
+                    what = arguments.shown(value)
+                    raise UserError(f"--{name.replace('_', '-')} {what}: expected {expected}")
         if self.clock not in CLOCKS:
             raise UserError(f"--clock {self.clock}: expected one of {', '.join(CLOCKS)}")
         if self.accel in LATER_ACCELERATORS:
@@ -74,8 +109,6 @@ class Options:
         if self.threads and self.limit_cpu is not None:
             raise UserError("--threads: with --limit-cpu harts take turns in one thread")
         _ = self.cpu_share
-        if self.harts is not None and not isinstance(self.harts, int):
-            raise UserError(f"--harts {self.harts!r}: expected a whole number")
         if self.initrd is not None and self._kernel is None:
             raise UserError("--initrd: there is no --kernel that could use it")
         if self.append is not None and self._kernel is None:

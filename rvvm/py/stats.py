@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from rvvm.py import arguments
 from rvvm.py.symbols import Symbols
 from rvvm.py.views.table import Table
 
@@ -52,6 +53,7 @@ class Stats(Mapping[str, int]):
 
     def hottest(self, count: int = 10) -> list[Hot]:
         """Lines of code by samples: one each 200,000 instructions of a hart."""
+        count = arguments.integer("count", count)
         total = sum(self._samples.values())
         return [
             Hot(address, self._symbols.name(address), found / total)

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
+
+from rvvm.py import arguments
+from rvvm.py.arguments import UnknownName
+
+_SUM = re.compile(r"(?P<symbol>.+?)\s*(?P<sign>[+-])\s*(?P<distance>0x[0-9a-fA-F]+|\d+)")
 
 
 class Symbols(Mapping[str, int]):
@@ -38,6 +44,7 @@ class Symbols(Mapping[str, int]):
 
     def name(self, address: int) -> str:
         """The nearest symbol at or below ``address``, with the distance; empty when none is."""
+        address = arguments.integer("address", address)
         index = bisect_right(self._sorted, (address, "\U0010ffff")) - 1
         if index < 0:
             return ""
@@ -47,18 +54,35 @@ class Symbols(Mapping[str, int]):
             return ""
         return f"{name}+{distance:#x}" if distance else name
 
-    def address(self, where: int | str) -> int:
-        """An address given as a number, a symbol or ``0x...``; KeyError for an unknown name."""
-        if isinstance(where, int):
-            return where
-        return self._addresses[where] if where in self._addresses else _number(where)
+    def address(self, where: int | str, what: str = "address") -> int:
+        """An address given as a number, a symbol, ``symbol+0x10`` or ``"0x..."``.
+
+        ``what`` names it in errors; an unknown name is an ``UnknownName``, which is a KeyError.
+        """
+        if isinstance(where, str):
+            return arguments.integer(what, self._named(where))
+        try:
+            return arguments.integer(what, where)
+        except TypeError:
+            raise arguments.wrong_type(what, "an address or a symbol", where) from None
+
+    def _named(self, text: str) -> int:
+        if text in self._addresses:
+            return self._addresses[text]
+        if (number := _number(text)) is not None:
+            return number
+        parts = _SUM.fullmatch(text)
+        if parts and parts["symbol"] in self._addresses:
+            distance = int(parts["distance"], 0)
+            return self[parts["symbol"]] + (distance if parts["sign"] == "+" else -distance)
+        raise UnknownName(f"no symbol {text!r}" + arguments.near(text, self._addresses))
 
     def __repr__(self) -> str:
         return f"Symbols({len(self)} names)"
 
 
-def _number(text: str) -> int:
+def _number(text: str) -> int | None:
     try:
         return int(text, 0)
     except ValueError:
-        raise KeyError(text) from None
+        return None

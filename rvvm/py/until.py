@@ -9,9 +9,12 @@ from __future__ import annotations
 import threading
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rvvm.py import arguments
 from rvvm.py.engines.engine import ExitLike
+from rvvm.py.symbols import Symbols
 from rvvm.py.views.traps import INTERRUPT, cause_name, cause_number
 
 if TYPE_CHECKING:
@@ -44,7 +47,24 @@ class Condition(ABC):
         return None
 
     def __or__(self, other: Condition) -> Condition:
-        return AnyOf(self, other)
+        return AnyOf(self, as_condition(other))
+
+
+def as_condition(value: object) -> Condition:
+    """The value itself; TypeError, which says what to write, when it is no condition."""
+    if isinstance(value, Condition):
+        return value
+    hint = next((hint for kind, hint in _HINTS if isinstance(value, kind)), _HINT)
+    example = hint.format(arguments.shown(value))
+    raise arguments.wrong_type("until", f"a condition such as {example}", value)
+
+
+_HINT = "rvvm.text('login: ') or rvvm.seconds(10)"
+_HINTS: Sequence[tuple[type, str]] = (
+    (str, "rvvm.text({0}) or rvvm.pc({0})"),
+    (int, "rvvm.pc({0}), rvvm.instructions({0}) or rvvm.seconds({0})"),
+    (float, "rvvm.seconds({0})"),
+)
 
 
 class AnyOf(Condition):
@@ -77,7 +97,7 @@ class Text(Condition):
     """True when the console has printed ``wanted`` since the run began."""
 
     def __init__(self, wanted: str) -> None:
-        if not wanted:
+        if not arguments.text("text", wanted):
             raise ValueError("text() needs something to wait for")
         self.wanted = wanted.encode()
         self._seen = b""
@@ -109,6 +129,8 @@ class Pc(Condition):
     """True when a hart is about to execute ``where``: an address or a symbol."""
 
     def __init__(self, where: int | str) -> None:
+        if not isinstance(where, str):
+            where = Symbols().address(where, "pc")
         self.where = where
 
     def arm(self, machine: Machine) -> None:
@@ -135,9 +157,7 @@ class Instructions(Condition):
     """
 
     def __init__(self, count: int) -> None:
-        if count < 0:
-            raise ValueError(f"instructions({count}): a machine does not run backwards")
-        self.count = count
+        self.count = arguments.integer("instructions", count, high=1 << 128)
 
     def arm(self, machine: Machine) -> None:
         self._end = machine.instret + self.count
@@ -167,7 +187,7 @@ class Seconds(Condition):
     """True when ``duration`` seconds of the host's time have passed since the run began."""
 
     def __init__(self, duration: float) -> None:
-        self.duration = duration
+        self.duration = arguments.duration("seconds", duration)
 
     def arm(self, machine: Machine) -> None:
         self._deadline = time.monotonic() + self.duration

@@ -116,6 +116,21 @@ def test_until_trap(tmp_path: Path) -> None:
     assert "ecall from m" in str(m.harts[0].last_trap)
 
 
+def test_breakpoints_and_traps_stop_without_a_condition(tmp_path: Path) -> None:
+    """What a run is to stop at may be said before it; a condition of the run itself goes first."""
+    m = machine(tmp_path, "la t0, handler; csrw mtvec, t0; ecall\n.align 2\nhandler: j handler")
+    m.add_breakpoint("handler")
+    m.stop_on_trap("ecall from m", True)
+    stop = m.run(timeout=20)
+    assert (stop.reason, stop.detail, m.harts[0].pc) == ("trap", 11, m.symbols["handler"])
+    stop = m.run(timeout=20)
+    assert (stop.reason, stop.detail) == ("breakpoint", m.symbols["handler"])
+    assert m.run(until=rvvm.pc("handler"), timeout=20).reason == "until"
+    m.remove_breakpoint("handler")
+    with pytest.raises(TimeoutError):
+        m.run(timeout=0.1)
+
+
 def test_either_of_two(tmp_path: Path) -> None:
     m = machine(tmp_path, elves.GREETING)
     condition = rvvm.text("never") | rvvm.text("world")

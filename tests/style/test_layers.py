@@ -35,7 +35,8 @@ def test_includes_point_down() -> None:
 
 # A Python room (a module or a folder of rvvm/py) may use itself and the rooms of the rows above it.
 PYTHON_ROWS = """
-    _core errors register resources scratch symbols throttle views
+    _core arguments errors
+    register resources scratch symbols throttle views
     disk elf host images memory net preprocessor savefile share stream tree
     bases lines ninep qcow2
     program

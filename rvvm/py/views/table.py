@@ -73,6 +73,19 @@ def _escaped(text: str) -> str:
     return escape(text)
 
 
+class Hex(int):
+    """A number that shows itself in hexadecimal, as addresses and registers are read.
+
+    >>> Hex(0x8000003E), f"{Hex(16)} {Hex(16):d}", Hex(16) + 1
+    (0x8000003e, '0x10 16', 17)
+    """
+
+    def __repr__(self) -> str:
+        return f"{int(self):#x}"
+
+    __str__ = __repr__
+
+
 def hexadecimal(value: int, digits: int = 16) -> str:
     """An address or register, at full width.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rvvm.py import arguments
 from rvvm.py.views.table import Table, hexadecimal
 
 INTERRUPT = 1 << 63
@@ -71,8 +72,11 @@ def cause_number(cause: str | int) -> int:
     >>> cause_number("load page fault"), cause_number(2)
     (13, 2)
     """
-    if isinstance(cause, int):
-        return cause
+    if not isinstance(cause, str):
+        try:
+            return arguments.integer("trap", cause)
+        except TypeError:
+            raise arguments.wrong_type("trap", "a cause's name or number", cause) from None
     number = CAUSES.get(cause.lower().replace(" ", "_").replace("-", "_"))
     if number is None:
         raise ValueError(f"unknown trap cause {cause!r}; one of: {', '.join(CAUSES)}")
