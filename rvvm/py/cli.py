@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,6 +27,9 @@ from rvvm.py.terminal import HELP, READER_GONE, Terminal
 from rvvm.py.until import Condition, instructions
 
 INTERRUPTED = 130  # the shell's 128 + SIGINT
+DEFAULT_KERNEL = "RVVM_DEFAULT_KERNEL"
+"""The environment variable that names the kernel to start where nothing else is named; ./run sets
+it."""
 
 _EPILOG = """\b
 With nothing named, runs the packaged greeting on the packaged board.
@@ -136,6 +140,8 @@ def machine_command(
         raise UserError(f"{program}: --load {load} has a program already")
     if program is not None:
         options |= _bare(program, options)
+    elif load is None and options["kernel"] is None and options["bios"] is None:
+        options["kernel"] = os.environ.get(DEFAULT_KERNEL) or None
     ready = _background(options, monitor) if daemonize else None
     machine = Machine(**options) if load is None else Machine.load(load, **_said(options))
     if note := machine.slow_engine:
