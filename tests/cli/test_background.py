@@ -225,14 +225,16 @@ def cpu_seconds(process: int) -> float:
 
 
 def test_a_share_of_the_processor(programs: Path) -> None:
-    """A guest that spins gets no more than its share; a second of it is enough to see."""
-    with running(programs, "--limit-cpu", "20%", "--serial", "file:log", "spin.elf") as machine:
-        until(lambda: (programs / "log").exists())
-        time.sleep(0.5)
+    """A guest that spins gets no more than its share, however busy the host is. That it gets all of
+    it is for tests/engines/test_limited.py: a busy host has less to give."""
+    elves.write(programs / "busy.elf", elves.GREETING.replace(elves.END, elves.SPIN))
+    with running(programs, "--limit-cpu", "20%", "--serial", "file:log", "busy.elf") as machine:
+        log = programs / "log"
+        until(lambda: log.exists() and log.read_text() == "Hello, world\n")
         before, begun = cpu_seconds(machine.pid), time.monotonic()
         time.sleep(2)
         share = (cpu_seconds(machine.pid) - before) / (time.monotonic() - begun)
-        assert 0.02 < share < 0.27
+        assert share < 0.27
         machine.send_signal(signal.SIGTERM)
         assert machine.wait(30) == 128 + signal.SIGTERM
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from host_tools import unpack
 from images import debs
 from rvvm.py.errors import UserError
 from rvvm.py.images import dpkg
@@ -90,7 +91,7 @@ def test_files_and_database(tmp_path: Path) -> None:
 def test_dpkg_reads_it(tmp_path: Path) -> None:
     first = package(tmp_path, "one", {"a": b""}, multi="same")
     tar = archive(first, package(tmp_path, "two", {"etc/b": b""}, conffiles="/etc/b\n"))
-    tar.extractall(tmp_path / "root", filter="tar")
+    unpack(tar, tmp_path / "root")
     query = ["dpkg-query", f"--admindir={tmp_path}/root/var/lib/dpkg", "-W"]
     done = subprocess.run(
         [*query, "-f", "${Package} ${Version} ${Status}\n"], capture_output=True, text=True

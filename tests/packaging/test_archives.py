@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from host_tools import unpack
 from style.tree import ROOT, cpp_files, files
 
 pytestmark = pytest.mark.long
@@ -28,7 +29,7 @@ def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The source archive, unpacked."""
     folder = tmp_path_factory.mktemp("sdist")
     with tarfile.open(build(ROOT, "sdist", folder)) as archive:
-        archive.extractall(folder, filter="data")
+        unpack(archive, folder)
     return next(path for path in folder.iterdir() if path.is_dir())
 
 

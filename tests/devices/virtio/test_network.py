@@ -304,7 +304,7 @@ def test_the_link_ends_with_the_device() -> None:
 # Links
 
 
-def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen"
@@ -382,7 +382,7 @@ def test_a_receiver_without_room_holds_the_sender_back(watches: bool) -> None:
     sink.limit = 1 << 30
     link.room()
     until(lambda: sink.frames == frames)
-    sender.join(10)
+    sender.join(60)
     link.close()
 
 
