@@ -61,8 +61,8 @@ def masks(*fields: Field) -> int:
 SSTATUS = masks(SIE, SPIE, SPP, FS, SUM, MXR)
 MSTATUS = SSTATUS | masks(MIE, MPIE, MPP, MPRV, TVM, TW, TSR, GVA, MPV)
 CBO = masks(CBIE, CBCFE, CBZE)
-#: exceptions that can be delegated to HS: all of "Trap Cause Codes" but 11 (from M) and 16;
-#: 0 never happens with IALIGN=16, and 18 and 19 belong to extensions that are not there
+#: exceptions that can be delegated to HS: all of "Trap Cause Codes" but 11 (from M) and 16, and but
+#: what cannot occur: 0 with IALIGN=16; 18 and 19 belong to extensions that are not there
 TO_HS = bits(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13, 15, 20, 21, 22, 23)
 TO_VS = bits(1, 2, 3, 4, 5, 6, 7, 8, 12, 13, 15, 18, 19)
 
@@ -76,7 +76,7 @@ WRITABLE: dict[str, tuple[int, int]] = {
     "vsstatus": (SSTATUS, masks(VEC, SD)),
     "hstatus": (masks(H_GVA, H_SPV, H_SPVP, H_HU, H_VTVM, H_VTW, H_VTSR), H_VGEIN.mask),
     # "Machine Trap Delegation Registers", "Hypervisor Trap Delegation Registers"
-    "medeleg": (TO_HS, bits(0, 18, 19)),
+    "medeleg": (TO_HS, 0),
     "hedeleg": (TO_VS, bits(0)),
     "mideleg": (bits(1, 5, 9, 13), 0),
     "hideleg": (bits(2, 6, 10), 0),

@@ -175,7 +175,7 @@ CSRS: dict[str, tuple[int, str]] = {
     "menvcfg": (0x30A, "u"),
     **{f"mstateen{n}": (0x30C + n, "smstateen") for n in range(4)},
     "mcountinhibit": (0x320, ""),
-    **{f"mhpmevent{n}": (0x320 + n, "zihpm") for n in range(3, 32)},
+    **{f"mhpmevent{n}": (0x320 + n, "") for n in range(3, 32)},
     "mscratch": (0x340, ""),
     "mepc": (0x341, ""),
     "mcause": (0x342, ""),
@@ -187,7 +187,7 @@ CSRS: dict[str, tuple[int, str]] = {
     **{f"pmpaddr{n}": (0x3B0 + n, "") for n in range(64)},
     "mcycle": (0xB00, ""),
     "minstret": (0xB02, ""),
-    **{f"mhpmcounter{n}": (0xB00 + n, "zihpm") for n in range(3, 32)},
+    **{f"mhpmcounter{n}": (0xB00 + n, "") for n in range(3, 32)},
 }
 ADDRESS = {name: address for name, (address, _) in CSRS.items()}
 

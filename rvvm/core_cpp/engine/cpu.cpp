@@ -27,6 +27,8 @@ void Cpu::replaced() {
 void Cpu::take_pins() {
   Wires now;
   now.interrupts = pins.interrupts.load(std::memory_order_acquire);
+  // "If supervisor mode is not implemented, bits SEIP, STIP, and SSIP of mip are read-only zeros."
+  if (!hart.has(Ext::S)) now.interrupts &= irq::machine;
   now.guest_external = pins.guest_external.load(std::memory_order_acquire);
   now.timer = pins.timer.load(std::memory_order_acquire);
   if (now == hart.wires) return;

@@ -130,7 +130,10 @@ constexpr StatusNeed status_needs[] = {
     {Ext::F, field::mstatus::FS.mask()},
     {Ext::U, field::mstatus::MPRV.mask() | field::mstatus::TW.mask()},
     {Ext::S, csr_write_mask(Csr::sstatus) & ~field::mstatus::FS.mask()},
-    {Ext::S, field::mstatus::TVM.mask() | field::mstatus::TSR.mask()},
+    {Ext::S, field::mstatus::TSR.mask()},
+    // "read-only 0 if satp.MODE is read-only 0"
+    {Ext::Sv39, field::mstatus::MXR.mask() | field::mstatus::SUM.mask()},
+    {Ext::Sv39, field::mstatus::TVM.mask()},
     {Ext::H, field::mstatus::MPV.mask() | field::mstatus::GVA.mask()},
 };
 constexpr u64 status_fields(const ExtSet& have) {
@@ -287,13 +290,39 @@ template <Csr> struct Mideleg {
     h.stale |= stale_interrupts;
   }
 };
+// "For exceptions that cannot occur in less privileged modes, the corresponding medeleg bits should
+// be read-only zero": a row for each that some harts never raise.
+struct DelegationNeed {
+  u64 exceptions;
+  bool (*occurs)(const ExtSet&);
+};
+constexpr bool never(const ExtSet&) { return false; }
+template <Ext... all> constexpr bool with(const ExtSet& have) { return (have.has(all) && ...); }
+constexpr DelegationNeed delegation_needs[] = {
+    // Jump targets are aligned where IALIGN is 16.
+    {field::medeleg::instruction_misaligned.mask(),
+     [](const ExtSet& h) { return !h.has(Ext::Zca); }},
+    // Other loads and stores may be misaligned (Zicclsm).
+    {field::medeleg::load_misaligned.mask(), with<Ext::Zalrsc>},
+    {field::medeleg::store_misaligned.mask(),
+     [](const ExtSet& h) { return h.has(Ext::Zalrsc) || h.has(Ext::Zaamo); }},
+    {field::medeleg::instruction_page_fault.mask() | field::medeleg::load_page_fault.mask() |
+         field::medeleg::store_page_fault.mask(),
+     with<Ext::Sv39>},
+    {field::medeleg::software_check.mask() | field::medeleg::hardware_error.mask(), never},
+    {field::medeleg::ecall_from_vs.mask() | field::medeleg::virtual_instruction.mask(),
+     with<Ext::H>},
+    {field::medeleg::instruction_guest_page_fault.mask() |
+         field::medeleg::load_guest_page_fault.mask() |
+         field::medeleg::store_guest_page_fault.mask(),
+     with<Ext::H, Ext::Sv39>},
+};
 template <Csr C> struct Medeleg : Storage<Medeleg<C>, C> {
   static constexpr PlainMasks masks(const ExtSet& have) {
-    using namespace field::medeleg;
-    constexpr u64 guests = ecall_from_vs.mask() | instruction_guest_page_fault.mask() |
-                           load_guest_page_fault.mask() | virtual_instruction.mask() |
-                           store_guest_page_fault.mask();
-    return {.write = csr_write_mask(C) & ~bit_if(!have.has(Ext::H), guests)};
+    u64 write = csr_write_mask(C);
+    for (const DelegationNeed& row : delegation_needs)
+      if (!row.occurs(have)) write &= ~row.exceptions;
+    return {.write = write};
   }
 };
 
@@ -394,9 +423,22 @@ template <Csr> struct Time {
 template <Csr C> constexpr unsigned counter_of(unsigned index) {
   return (static_cast<u16>(C) & 31) + index;
 }
+// Without Zihpm there are no programmable counters: mhpmcounter and mhpmevent are read-only zero,
+// "a legal implementation", and so are the bits that would govern them.
+inline bool counts(const Hart& h, unsigned counter) { return counter < 3 || h.has(Ext::Zihpm); }
+constexpr u64 hpm_bits(const ExtSet& have) {
+  return bit_if(have.has(Ext::Zihpm), field::mcounteren::HPM.mask());
+}
 template <Csr C> struct Counter {
   static u64 read(const Hart& h, unsigned i) { return counters::read(h, counter_of<C>(i)); }
-  static void write(Hart& h, unsigned i, u64 value) { counters::write(h, counter_of<C>(i), value); }
+  static void write(Hart& h, unsigned i, u64 value) {
+    if (counts(h, counter_of<C>(i))) counters::write(h, counter_of<C>(i), value);
+  }
+};
+template <Csr C> struct CounterEnable : Storage<CounterEnable<C>, C> {
+  static constexpr PlainMasks masks(const ExtSet& have) {
+    return {.write = (csr_write_mask(C) & ~field::mcounteren::HPM.mask()) | hpm_bits(have)};
+  }
 };
 template <Csr C> struct CounterShadow {
   static u64 read(const Hart& h, unsigned i) { return counters::read(h, counter_of<C>(i)); }
@@ -416,6 +458,7 @@ template <Csr C> struct Mhpmevent {  // an event that does not exist selects non
   static u64 read(const Hart& h, unsigned i) { return stored<C>(h, i); }
   static void write(Hart& h, unsigned i, u64 value) {
     using namespace field::mhpmevent;
+    if (!h.has(Ext::Zihpm)) return;
     u64 mask =
         bit_if(EVENT.get(value) <= static_cast<u64>(counters::Event::instructions), EVENT.mask());
     if (h.has(Ext::Sscofpmf)) {

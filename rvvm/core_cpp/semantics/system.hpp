@@ -99,7 +99,8 @@ template <class M> void sfence_inval_ir(M& m, const Insn&) {
 // Stores to translated code drop it at once, so instruction fetch is always in step.
 template <class M> void fence_i(M&, const Insn&) {}
 
-// ---- Cache blocks (CMO spec): menvcfg, henvcfg and senvcfg each may withhold an operation
+// ---- Cache blocks (CMO spec): menvcfg, henvcfg and senvcfg each may withhold an operation, where
+// they exist
 
 constexpr u64 cache_block = 64;
 
@@ -107,7 +108,8 @@ inline Refusal block_refusal(const Hart& h, const CsrField& enable) {
   const Mode mode = h.mode;
   if (mode.privilege == Privilege::M) return Refusal::none;
   if (!enable.get(menvcfg(h))) return Refusal::illegal;
-  const bool user_ok = mode.privilege != Privilege::U || enable.get(h.csr.senvcfg);
+  const bool user_ok =
+      mode.privilege != Privilege::U || !h.has(Ext::S) || enable.get(h.csr.senvcfg);
   if (!mode.virt) return user_ok ? Refusal::none : Refusal::illegal;
   return enable.get(henvcfg(h)) && user_ok ? Refusal::none : Refusal::virtual_;
 }
