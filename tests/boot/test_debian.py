@@ -35,7 +35,8 @@ def test_uname(debian: rvvm.Machine) -> None:
 
 def test_the_kernel_is_in_supervisor_mode(debian: rvvm.Machine) -> None:
     assert debian.harts[0].mode in ("HS", "U")
-    assert debian.harts[0].csr.satp.MODE in (8, 9, 10)
+    assert debian.harts[0].csr.satp.MODE == 9, "Sv48, as the board's mmu-type says"
+    assert debian.harts[0].csr.menvcfg.ADUE == 1
 
 
 def test_every_extension_is_seen(debian: rvvm.Machine) -> None:
@@ -47,6 +48,7 @@ def test_every_extension_is_seen(debian: rvvm.Machine) -> None:
 def test_kvm_module_finds_the_hypervisor_extension(debian: rvvm.Machine) -> None:
     text = shell(debian, "modprobe kvm; dmesg | tail -n 12")
     assert "hypervisor extension available" in text
+    assert "using Sv48x4 G-stage" in text
 
 
 def test_a_guest_of_kvm(debian: rvvm.Machine) -> None:

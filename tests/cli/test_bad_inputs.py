@@ -131,7 +131,7 @@ def test_arguments(
         (instead('"zicond"', '"zinonsense"'), "zinonsense"),
         (instead('"i", "m"', '"m"'), "does not list i"),
         (instead('"rv64i"', '"rv32i"'), "rv32i"),
-        (instead('"riscv,sv57"', '"riscv,sv99"'), "sv99"),
+        (instead('"riscv,sv48"', '"riscv,sv99"'), "sv99"),
         (instead("cboz-block-size = <64>", "cboz-block-size = <128>"), "only 64 is implemented"),
         (instead("0x0 0x40000000", "0x0 0x40000001"), "4 KiB"),
         (instead("/soc/serial@10000000", "/soc/serial@0"), "and there is no such"),

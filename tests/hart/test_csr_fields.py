@@ -343,6 +343,23 @@ def test_envcfg_by_extension(extension: str, field: Field) -> None:
         assert bench.get(name) & field.mask == 0
 
 
+@pytest.mark.parametrize(
+    ("without", "at_reset"),
+    [(("svade",), 1), (("svadu",), 0), ((), 0), (("svade", "svadu"), 0)],
+    ids=str,
+)
+def test_adue_at_reset(without: tuple[str, ...], at_reset: int) -> None:
+    """Linux, riscv/extensions.yaml: Svadu alone updates from the start; with both, Svade holds.
+
+    henvcfg is left to the hypervisor: QEMU's reset clears it.
+    """
+    bench = Bench(without=without)
+    for _ in range(2):
+        assert (bench.get("menvcfg"), bench.get("henvcfg")) == (ADUE(at_reset), 0)
+        bench.set(menvcfg=ONES & ~ADUE.mask if at_reset else ONES)
+        bench.system.reset()
+
+
 @pytest.mark.parametrize("field", [ADUE, PBMTE, STCE], ids=str)
 def test_henvcfg_depends_on_menvcfg(field: Field) -> None:
     """henvcfg.PBMTE, ADUE and STCE are read-only zero while the same bit of menvcfg is zero."""

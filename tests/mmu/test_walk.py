@@ -283,6 +283,19 @@ def test_without_svadu(stage: str) -> None:
 
 
 @pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("line", ["lw a0, (a1)", "sw a0, (a1)"])
+def test_without_svade(stage: str, line: str) -> None:
+    """Svadu alone: the walk updates A and D from reset on; a guest's, as its hypervisor says."""
+    bed = Stage(stage, without=("svade",))
+    if stage == VS_STAGE:
+        bed.bench.set(henvcfg=ADUE(1))
+    slot = bed.table.map(DATA, DATA, bed.all & ~flags("ad"))
+    assert bed.bench.step(line, M, a1=DATA) is None
+    set_ = flags("ad") if line.startswith("s") else flags("a")
+    assert bed.bench.peek(slot) == pte(DATA, bed.all & ~flags("ad") | set_)
+
+
+@pytest.mark.parametrize("stage", STAGES)
 def test_a_bit_alone_suffices_for_loads(stage: str) -> None:
     """Svade: D matters for stores only."""
     bed = Stage(stage)

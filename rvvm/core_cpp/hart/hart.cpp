@@ -9,6 +9,9 @@ void Hart::reset(u64 reset_pc, u64 hart_id) {
   pc = reset_pc;
   csr.mhartid = hart_id;
   if (!has(Ext::U)) csr.mstatus = field::mstatus::MPP.mask();  // the one mode there is
+  // Linux, riscv/extensions.yaml: with Svadu alone hardware updates A and D from the start; with
+  // both, or neither, the walk faults.
+  if (has(Ext::Svadu) && !has(Ext::Svade)) csr.menvcfg = field::menvcfg::ADUE.mask();
   turn_start = retiring = traps = timers_due = 0;
   last_trap = {};
   hpm_active = false;
