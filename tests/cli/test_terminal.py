@@ -179,6 +179,17 @@ def test_typed_keys_reach_the_guest(tmp_path: Path) -> None:
     assert guest.end() == 0
 
 
+def test_keys_reach_a_guest_that_prints_between_its_looks(tmp_path: Path) -> None:
+    """A spinner that turns until a key is pressed."""
+    guest = Guest(elves.write(tmp_path / "spinner.elf", elves.SPINNER))
+    guest.wait_until_raw()
+    guest.child.expect_exact("....")
+    for key in ("a", "b", "q"):
+        guest.child.send(key)
+        guest.child.expect_exact(f"<{key}")
+    assert guest.end() == 0
+
+
 def test_keys_across_reads() -> None:
     commands: list[str] = []
     keys = Keys(commands.append)

@@ -114,6 +114,39 @@ wait:
 )
 """Echoes what is typed, polling, until a q."""
 
+SPINNER = (
+    """
+    li      s0, UART
+    li      s1, 0x71        # q
+turn:
+    li      a0, 0x2e
+    call    print
+    li      t2, 5000
+pause:
+    addi    t2, t2, -1
+    bnez    t2, pause
+    lbu     t0, 5(s0)
+    andi    t0, t0, 1
+    beqz    t0, turn
+    lbu     s2, 0(s0)
+    li      a0, 0x3c
+    call    print
+    addi    a0, s2, 0
+    call    print
+    bne     s2, s1, turn
+    j       done
+print:
+    lbu     t0, 5(s0)
+    andi    t0, t0, 0x20
+    beqz    t0, print
+    sb      a0, 0(s0)
+    ret
+done:
+"""
+    + END
+)
+"""Prints a dot between two looks for a key, and each key behind a <, until a q."""
+
 SPIN = """
 start:
     addi    a0, a0, 1

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 FIFO_DEPTH = 16
 TRIGGER = (1, 4, 8, 14)  # 8.5, table V: FCR bits 7:6
-POLLS = 16  # looks at LSR, with nothing else between: a guest that waits for input
+SETUP = 16  # accesses behind a clear of the receiver, and more than drivers make before they listen
 
 # 8.6, table IV: what IIR says, by falling priority
 LINE_STATUS, DATA, TIMEOUT, TRANSMIT, MODEM, NOTHING = 0x06, 0x04, 0x0C, 0x02, 0x00, 0x01
@@ -50,8 +50,9 @@ class Uart(Device, compatible=("ns16550a", "ns16550")):
     dll = State(0)
     dlm = State(0)
     fifo = State[list[int]](list)
+    looped = State(0)  # the first of fifo, which came by the loopback
     thre_pending = State(False)
-    polls = State(0)
+    accesses = State(0)
 
     def __init__(self, port: Serial | None = None, shift: int = 0) -> None:
         self.port = port or SerialPort()
@@ -126,13 +127,25 @@ class Uart(Device, compatible=("ns16550a", "ns16550")):
         self.update()
 
     def listens(self) -> bool:
-        """Whether the guest reads: it has enabled the receiver's interrupt, or it polls."""
-        return bool(self.ier & self.ERBFI) or self.polls >= POLLS
+        """Whether what the guest reads now is for it, and not thrown away in setting the UART up.
+
+        Firmware and drivers clear the receiver, look at LSR and read RBR "to clear them", with the
+        receiver's interrupt off (Linux, 8250_port.c, startup; OpenSBI, uart8250.c). A guest that
+        has gone on to print or to look has set it up.
+        """
+        return bool(self.ier & self.ERBFI) or self.accesses >= SETUP
+
+    def note_access(self) -> None:
+        """A look at LSR, or a byte in either direction."""
+        if self.accesses < SETUP:
+            self.accesses += 1
+            if self.accesses == SETUP:
+                self.receive()
 
     def fill(self) -> None:
         """Take what there is room for. Loopback disconnects the line (8.7).
 
-        A driver that sets the UART up throws away what has come: a patient port waits for it.
+        A patient port keeps what a guest would throw away.
         """
         depth = FIFO_DEPTH if self.fcr & self.FIFOS else 1
         connected = not self.mcr & self.LOOP and (not self.port.patient or self.listens())
@@ -141,17 +154,29 @@ class Uart(Device, compatible=("ns16550a", "ns16550")):
         if self.fifo:
             self.lsr |= self.DR
 
+    def clear(self) -> None:
+        """Empty the receiver. What no guest has read of a patient port's is not lost by that."""
+        if self.port.patient:
+            self.port.give_back(bytes(self.fifo[self.looped :]))
+        self.fifo, self.looped = [], 0
+        self.lsr &= ~self.DR
+
+    def reset(self) -> None:
+        self.clear()
+        super().reset()
+
     def accept(self, byte: int) -> None:
         """One byte from the loopback, room or not."""
         if self.fcr & self.FIFOS:
             if len(self.fifo) < FIFO_DEPTH:
                 self.fifo.append(byte)
+                self.looped = len(self.fifo)
             else:
                 self.lsr |= self.OE  # 8.4: the FIFO stays, the new byte is lost
         else:
             if self.fifo:
                 self.lsr |= self.OE  # 8.4: the new byte takes the old one's place
-            self.fifo = [byte]
+            self.fifo, self.looped = [byte], 1
         self.lsr |= self.DR
         self.update()
 
@@ -159,15 +184,15 @@ class Uart(Device, compatible=("ns16550a", "ns16550")):
         if self.lcr & self.DLAB:
             return self.dll
         byte = self.fifo.pop(0) if self.fifo else 0
+        self.looped = max(self.looped - 1, 0)
         if not self.fifo:
             self.lsr &= ~self.DR
+        self.note_access()
         self.receive()
         return byte
 
     def on_lsr_read(self) -> int:
-        self.polls += 1
-        if self.polls == POLLS:
-            self.receive()
+        self.note_access()
         value = self.lsr
         if value & self.OE:
             self.lsr = value & ~self.OE
@@ -177,11 +202,8 @@ class Uart(Device, compatible=("ns16550a", "ns16550")):
     def on_fcr_write(self, value: int) -> None:
         switched = (value ^ self.fcr) & self.FIFOS
         if switched or value & Uart.fcr.CLEAR_RX:
-            if self.port.patient and not self.mcr & self.LOOP:
-                self.port.give_back(bytes(self.fifo))
-            self.fifo.clear()
-            self.lsr &= ~self.DR
-        self.polls = 0
+            self.clear()
+            self.accesses = 0
         # 8.5: bit 0 must be 1 for the others to be programmed; the clear bits clear themselves.
         self.fcr = value & 0xC9 if value & self.FIFOS else 0
         self.receive()
@@ -192,11 +214,11 @@ class Uart(Device, compatible=("ns16550a", "ns16550")):
         if self.lcr & self.DLAB:
             self.dll = value
             return
-        self.polls = 0
         if self.mcr & self.LOOP:
             self.accept(value)
         else:
             self.port.put(value)
+            self.note_access()
         self.thre_pending = True  # sent: empty again
         if self.ier:
             self.update()
@@ -204,6 +226,8 @@ class Uart(Device, compatible=("ns16550a", "ns16550")):
     # Modem lines, 8.7 and 8.8
 
     def on_mcr_write(self, value: int) -> None:
+        if value & ~self.mcr & self.LOOP and self.port.patient:
+            self.clear()  # a test of the loopback reads what it has sent
         self.mcr = value & 0x1F
         lines = _modem_lines(self.mcr) if self.mcr & self.LOOP else 0xB0
         before, msr = self.msr, self.msr & 0x0F | lines
