@@ -63,6 +63,8 @@ class Block(Function, kind=2):
     max_write_zeroes_seg = Register(0x34, access="r", reset=MAX_RANGES)
     write_zeroes_may_unmap = Register(0x38, width=1, access="r", reset=1)
 
+    serves_early = True
+
     eager = State(0)  # kicks that are to be served at once
 
     def __init__(

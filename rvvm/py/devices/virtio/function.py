@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rvvm.py.devices.device import Device
-from rvvm.py.devices.virtio.queue import MAX_SIZE, RING_FEATURES, RING_RESET, VERSION_1, Queue
+from rvvm.py.devices.virtio.queue import MAX_SIZE, RING_FEATURES, RING_RESET, Queue
 from rvvm.py.devices.virtio.ram import ProtocolError, Ram
 from rvvm.py.errors import UserError
 from rvvm.py.host import Clock
@@ -47,10 +47,16 @@ class Function(Device):
 
     ``features`` is what it offers besides those of the rings. Whatever the driver does, the worst
     is NEEDS_RESET: ``guarded`` sees to that.
+
+    Drivers with habits from before version 1.0 are served as QEMU serves them: VERSION_1 need not
+    be accepted, features that are not offered are left out, queues may be enabled before
+    FEATURES_OK, which may never be set.
     """
 
     kind: ClassVar[int] = 0
     """The device ID (chapter 5)."""
+    serves_early: ClassVar[bool] = False
+    """Requests are handled before DRIVER_OK, too: some drivers read a disk in their set-up."""
 
     status = State(0)
     accepted = State(0)  # features, by the driver
@@ -117,20 +123,19 @@ class Function(Device):
             return
         before = self.status
         value = value & STATUS_BITS | before & NEEDS_RESET
-        if value & ~before & FEATURES_OK and not self._acceptable():
-            value &= ~FEATURES_OK
         self.status = value
         if value & ~before & DRIVER_OK and self.running:
             self.started()
 
-    def _acceptable(self) -> bool:
-        return self.has(VERSION_1) and not self.accepted & ~self.features
-
-    def accept(self, half: int, value: int) -> None:
-        """32 of the features; only until FEATURES_OK (3.1.1)."""
-        if not self.status & FEATURES_OK and half < 2:
-            kept = self.accepted & ~(0xFFFF_FFFF << 32 * half)
-            self.accepted = kept | value << 32 * half
+    def accept(self, features: int) -> None:
+        """The driver's features, as far as they are offered; only until FEATURES_OK (3.1.1)."""
+        features &= self.features
+        if self.status & FEATURES_OK or features == self.accepted:
+            return
+        self.accepted = features
+        for queue in self.queues:
+            if queue.ready:
+                self.guarded(queue, self._enable)
 
     def enable(self, queue: Queue, on: bool) -> None:
         """The driver has set a queue up, or takes it back."""
@@ -140,9 +145,8 @@ class Function(Device):
             self.guarded(queue, self._enable)
 
     def _enable(self, queue: Queue) -> None:
-        if self.ram is None or not self.status & FEATURES_OK:
-            raise ProtocolError("enabled before the features were settled")
-        queue.enable(self.ram, self.accepted)
+        if self.ram is not None:
+            queue.enable(self.ram, self.accepted)
 
     def reset_queue(self, queue: Queue) -> None:
         """2.6.1: the driver has it back at once, for nothing of it is under way."""
@@ -156,7 +160,8 @@ class Function(Device):
 
     def serve_now(self, queue: Queue) -> None:
         """Handle what is in a queue, and tell the driver once."""
-        if queue.ring is not None and self.status & (DRIVER_OK | NEEDS_RESET) == DRIVER_OK:
+        ready = self.running or (self.serves_early and not self.status & NEEDS_RESET)
+        if queue.ring is not None and ready:
             self.guarded(queue, self.serve)
             self.publish(queue)
 

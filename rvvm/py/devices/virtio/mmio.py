@@ -6,15 +6,15 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from rvvm.py.devices.device import Device, Wiring
-from rvvm.py.devices.virtio.function import Function
-from rvvm.py.devices.virtio.queue import Queue
-from rvvm.py.register import Place, Register
+from rvvm.py.devices.virtio.function import FEATURES_OK, Function
+from rvvm.py.devices.virtio.queue import Queue, with_half
+from rvvm.py.register import Place, Register, State
 
 if TYPE_CHECKING:
     from rvvm.py.tree import Node
 
 MAGIC = int.from_bytes(b"virt", "little")
-VENDOR = int.from_bytes(b"rvvm", "little")
+VENDOR = int.from_bytes(b"QEMU", "little")  # drivers look for it, though 4.2.2 has them ignore it
 CONFIG = 0x100  # 4.2.2: where the device's own configuration begins
 LOW = 0xFFFF_FFFF
 DESCRIPTOR_AREA, DRIVER_AREA, DEVICE_AREA = range(3)
@@ -51,6 +51,8 @@ class VirtioMmio(Device, compatible="virtio,mmio"):
     queue_reset = Register(0x0C0, stored=False)
     config_generation = Register(0x0FC, access="r", stored=False)
 
+    wanted = State(0)  # features, by the driver
+
     def __init__(self, function: Function | None = None) -> None:
         self.function = function or Function(queues=0)
         super().__init__()
@@ -80,12 +82,18 @@ class VirtioMmio(Device, compatible="virtio,mmio"):
         return self.function.features >> 32 * half & LOW if half < 2 else 0
 
     def on_driver_features_write(self, value: int) -> None:
-        self.function.accept(self.driver_features_sel, value)
+        if self.driver_features_sel < 2:
+            self.wanted = with_half(self.wanted, self.driver_features_sel, value)
 
     def on_status_read(self) -> int:
         return self.function.status
 
     def on_status_write(self, value: int) -> None:
+        """Features count from FEATURES_OK on; a driver that never sets it has none, as on QEMU."""
+        if value & FEATURES_OK:
+            self.function.accept(self.wanted)
+        if value & 0xFF == 0:
+            self.wanted = 0
         self.function.set_status(value & 0xFF)
 
     def on_interrupt_status_read(self) -> int:

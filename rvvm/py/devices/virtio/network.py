@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rvvm.py.devices.virtio.function import Function
-from rvvm.py.devices.virtio.queue import Queue
+from rvvm.py.devices.virtio.queue import VERSION_1, Queue
 from rvvm.py.devices.virtio.ram import ProtocolError
 from rvvm.py.devices.virtio.ring import Chain
 from rvvm.py.disk import cut
@@ -141,11 +141,20 @@ class Network(Function, kind=1):
                 return
             queue.push(chain)
 
+    @property
+    def _header_size(self) -> int:
+        """5.1.6.1: drivers of before version 1.0 have no num_buffers without MRG_RXBUF."""
+        return HEADER.size if self.has(VERSION_1 | MRG_RXBUF) else HEADER.size - 2
+
     def _frames(self, views: list[memoryview]) -> list[Views]:
         """What a request is for the link; empty when it makes no sense."""
         total = sum([len(view) for view in views])
-        if total < HEADER.size:
+        own = self._header_size
+        if total < own:
             raise ProtocolError(f"a frame with a header of {total} bytes")
+        if own < HEADER.size:
+            views = [memoryview(b"".join(cut(views, 0, own)) + bytes(2)), *cut(views, own, total)]
+            total += 2
         if total > MAX_FRAME + HEADER.size:
             return []
         if self.link.headers:
@@ -201,7 +210,8 @@ class Network(Function, kind=1):
 
     def _put(self, queue: Queue, packet: Packet) -> bool:
         """Whether there was room. What can never have any is lost."""
-        mark, wanted = queue.mark(), HEADER.size + sum([len(view) for view in packet.frame])
+        own = self._header_size
+        mark, wanted = queue.mark(), own + sum([len(view) for view in packet.frame])
         chains: list[Chain] = []
         while wanted > 0 and packet.frame:
             chain = queue.pop()
@@ -215,7 +225,7 @@ class Network(Function, kind=1):
                 return True
             if len(chains) > queue.size:
                 raise ProtocolError("buffers for frames that hold nothing")
-        header = packet.header[:-2] + len(chains).to_bytes(2, "little")
+        header = (packet.header[:-2] + len(chains).to_bytes(2, "little"))[:own]
         rest: list[memoryview] = [memoryview(header), *packet.frame]
         for chain in chains:
             size, rest = _scatter(rest, chain.writable)

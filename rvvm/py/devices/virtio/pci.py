@@ -13,7 +13,7 @@ from typing import Any
 from rvvm.py.devices.device import Device
 from rvvm.py.devices.pci.function import CAPABILITIES, PciFunction, constant
 from rvvm.py.devices.virtio.function import Function
-from rvvm.py.devices.virtio.queue import Queue
+from rvvm.py.devices.virtio.queue import Queue, with_half
 from rvvm.py.register import Place, Register, Registers, Window
 
 LOW = 0xFFFF_FFFF
@@ -96,7 +96,9 @@ class Structures(Device):
         return self.function.accepted >> 32 * half & LOW if half < 2 else 0
 
     def on_driver_feature_write(self, value: int) -> None:
-        self.function.accept(self.driver_feature_select, value)
+        if self.driver_feature_select < 2:
+            accepted = self.function.accepted
+            self.function.accept(with_half(accepted, self.driver_feature_select, value))
 
     def on_num_queues_read(self) -> int:
         return self.queue_count

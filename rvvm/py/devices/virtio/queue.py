@@ -19,6 +19,15 @@ MAX_SIZE = 256
 PLACES = ("descriptor", "driver", "device")
 
 
+def with_half(word: int, half: int, value: int) -> int:
+    """A 64-bit word with 32 of its bits replaced.
+
+    >>> hex(with_half(0x11111111_22222222, 1, 0x33333333))
+    '0x3333333322222222'
+    """
+    return word & ~(0xFFFF_FFFF << 32 * half) | value << 32 * half
+
+
 class Queue:
     """``size`` and the three addresses are the driver's to set; ``enable`` makes them count."""
 
@@ -39,11 +48,13 @@ class Queue:
         return self.ring is not None
 
     def enable(self, ram: Ram, features: int) -> None:
-        """Begin to use it; ProtocolError when its areas cannot be."""
+        """Begin to use it; ProtocolError when its areas cannot be. When it is in use, the features
+        have changed."""
         if not 0 < self.size <= self.max_size:
             raise ProtocolError(f"a size of {self.size}; at most {self.max_size}")
         layout = PackedRing if features & RING_PACKED else SplitRing
         descriptor, driver, device = self.places
+        before = self.ring
         self.ring = layout(
             ram,
             self.size,
@@ -51,14 +62,13 @@ class Queue:
             bool(features & EVENT_IDX),
             bool(features & INDIRECT_DESC),
         )
+        if before is not None and type(before) is layout:
+            self.ring.load_state(before.state())
 
     def set_place(self, index: int, low: bool, value: int) -> None:
         """Half of the address of an area; not while it is in use."""
         if self.ring is None:
-            old = self.places[index]
-            self.places[index] = (
-                old & ~0xFFFF_FFFF | value if low else old & 0xFFFF_FFFF | value << 32
-            )
+            self.places[index] = with_half(self.places[index], int(not low), value)
 
     # The device's side
 
