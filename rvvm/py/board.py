@@ -277,7 +277,8 @@ class Board:
         """The loaded program's symbols, for the devices that a program places."""
         if TOHOST in symbols and not any(isinstance(it, Htif) for it in self.devices.values()):
             wiring = _Wiring(self)
-            self.devices[_PROGRAM] = Htif(self.system, wiring.halt, OutputOnly(self.host.serial))
+            port = OutputOnly(self.host.serial)
+            self.devices[_PROGRAM] = Htif(self.system, wiring.halt, port, self.lock)
         for device in self.devices.values():
             device.attach_symbols(symbols)
 
@@ -300,6 +301,7 @@ class Board:
         with self.lock:
             for card in self.host.cards:
                 card.function.close()
+            self.host.clock.close()
 
     def state(self) -> dict[str, dict[str, Any]]:
         """The state of every device, by path."""

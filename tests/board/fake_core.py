@@ -11,6 +11,8 @@ class FakeHart:
         self.extensions = frozenset(extensions)
         self.interrupts: dict[int, bool] = {}
         self.deadline = (1 << 64) - 1
+        self.instret = self.traps = 0
+        self.waiting = False
 
     def set_interrupt(self, number: int, level: bool) -> None:
         self.interrupts[number] = level
@@ -27,6 +29,7 @@ class FakeSystem:
         self.windows: dict[str, tuple[int, int, Callable, Callable]] = {}
         self.watched: list[tuple[int, int, Callable]] = []
         self.halted: list[int] = []
+        self.deferred: list[Callable[[], None]] = []
 
     def add_ram(self, base: int, size: int) -> None:
         self.ram[base, size] = bytearray(min(size, 1 << 16))
@@ -60,13 +63,25 @@ class FakeSystem:
         data[at : at + len(value)] = value
 
     def dma(self, address: int, size: int) -> memoryview:
-        return memoryview(self.ram[address, size])
+        if (address, size) in self.ram:
+            return memoryview(self.ram[address, size])
+        data, at = self._find(address, size)
+        return memoryview(data)[at : at + size]
 
     def written(self, address: int, size: int) -> None:
         """There is no code here."""
 
     def discard(self, address: int, size: int) -> None:
         self.write(address, bytes(size))
+
+    def defer(self, callback: Callable[[], None]) -> None:
+        self.deferred.append(callback)
+
+    def end_turn(self) -> None:
+        """The hart has had its turn."""
+        now, self.deferred = self.deferred, []
+        for callback in now:
+            callback()
 
     def watch_store(
         self, address: int, size: int, callback: Callable[[int, int, int], None]
