@@ -6,6 +6,7 @@ import heapq
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -76,7 +77,7 @@ class SerialPort:
 
 
 class Alarm:
-    """A callback at a moment of the clock."""
+    """A callback at a moment of the clock; None once it has rung or was cancelled."""
 
     __slots__ = ("callback", "cancelled", "when")
 
@@ -88,8 +89,13 @@ class Alarm:
 
     def cancel(self) -> None:
         """It will not ring."""
-        self.callback = None
-        self.cancelled()
+        if self.callback is not None:
+            self.callback = None
+            self.cancelled()
+
+
+_DAY = 86400.0
+_FEW = 16  # cancelled alarms that may stay in the heap, besides as many as there are others
 
 
 class Clock:
@@ -97,7 +103,7 @@ class Clock:
 
     With a ``source`` of its own (a machine that counts instructions) ``due`` is told when the next
     alarm is, and the machine calls ``poll`` then. Without one this is the host's clock, and a
-    thread rings the alarms.
+    thread rings the alarms: one, while there are any, however many are set.
     """
 
     def __init__(
@@ -108,8 +114,11 @@ class Clock:
         self.lock: AbstractContextManager[Any] = threading.RLock()
         self._source, self._due = source, due
         self._alarms: list[tuple[int, int, Alarm]] = []
+        self._cancelled = 0  # of those
         self._order = count()
-        self._timer: threading.Timer | None = None
+        self._rings = False  # there is a thread
+        self._nearer = threading.Event()  # the next alarm is: it sleeps too long
+        weakref.finalize(self, self._nearer.set)
 
     def now(self) -> int:
         """Nanoseconds since 1970."""
@@ -117,9 +126,11 @@ class Clock:
 
     def call_at(self, when: int, callback: Callable[[], None]) -> Alarm:
         """Call back, under the device lock, once ``now()`` has reached ``when``."""
-        alarm = Alarm(when, callback, self._cancelled)
-        heapq.heappush(self._alarms, (when, next(self._order), alarm))
-        self._start_timer()
+        alarm = Alarm(when, callback, self._forget)
+        with self.lock:
+            heapq.heappush(self._alarms, (when, next(self._order), alarm))
+            if self._alarms[0][2] is alarm:
+                self._start()
         return alarm
 
     @property
@@ -127,35 +138,67 @@ class Clock:
         """When the next alarm is due."""
         while self._alarms and self._alarms[0][2].callback is None:
             heapq.heappop(self._alarms)
+            self._cancelled -= 1
         return self._alarms[0][0] if self._alarms else None
 
     def poll(self) -> None:
         """Ring every alarm that is due."""
         with self.lock:
             now = self.now()
-            while self._alarms and self._alarms[0][0] <= now:
+            while (when := self.next_alarm) is not None and when <= now:
                 alarm = heapq.heappop(self._alarms)[2]
-                if alarm.callback is not None:
-                    alarm.callback()
-            self._start_timer()
+                callback, alarm.callback = alarm.callback, None
+                if callback is not None:
+                    callback()
+            if self._source is not None:
+                self._due(self.next_alarm)
 
-    def _cancelled(self) -> None:
-        if self._source is not None:  # else the thread finds nothing to ring
-            self._start_timer()
+    def close(self) -> None:
+        """No alarm rings any more; the thread ends."""
+        with self.lock:
+            self._alarms.clear()
+            self._cancelled = 0
+            self._nearer.set()
 
-    def _start_timer(self) -> None:
+    def _forget(self) -> None:
+        """An alarm was cancelled: a guest can do that for ever, so now and then all go."""
+        with self.lock:
+            self._cancelled += 1
+            if self._cancelled > len(self._alarms) // 2 + _FEW:
+                self._alarms = [entry for entry in self._alarms if entry[2].callback is not None]
+                heapq.heapify(self._alarms)
+                self._cancelled = 0
+            if self._source is not None:  # else the thread finds nothing to ring
+                self._due(self.next_alarm)
+
+    def _start(self) -> None:
+        """There is a nearer alarm than before."""
         if self._source is not None:
             self._due(self.next_alarm)
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._alarms:
-            # A timer thread cannot wait for years, and need not: poll() starts the next one.
-            seconds = min(max(0, self._alarms[0][0] - self.now()) / 1e9, 86400.0)
-            self._timer = threading.Timer(seconds, self.poll)
-            self._timer.daemon = True
-            self._timer.start()
+        elif self._rings:
+            self._nearer.set()
+        else:
+            self._rings = True
+            run = (weakref.ref(self), self._nearer)
+            threading.Thread(target=_ring, args=run, name="rvvm-alarms", daemon=True).start()
+
+    def _left(self) -> float | None:
+        """Seconds to sleep; None: no alarm, and the thread ends."""
+        with self.lock:
+            self._nearer.clear()
+            when = self.next_alarm
+            self._rings = when is not None
+            return None if when is None else min((when - self.now()) / 1e9, _DAY)
+
+
+def _ring(clock: weakref.ref[Clock], nearer: threading.Event) -> None:
+    """The thread that rings a clock's alarms, and does not keep the clock."""
+    while (it := clock()) is not None and (left := it._left()) is not None:
+        if left <= 0:
+            it.poll()
+            continue
+        del it
+        nearer.wait(left)
 
 
 class Card(NamedTuple):

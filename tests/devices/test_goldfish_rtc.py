@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -107,6 +109,61 @@ def test_a_restored_alarm_rings(bench: Bench) -> None:
     other.rtc.load_state(bench.rtc.state())
     other.pass_time(10)
     assert other.rtc.irq.level
+
+
+def test_alarms_set_for_ever_take_no_memory() -> None:
+    """One live alarm, a few that were cancelled, and one thread however many are set."""
+    clock = Clock()
+    guest, before = Guest(GoldfishRtc(clock)), threading.active_count()
+    guest.store(ALARM_HIGH, 0x7000_0000)
+    for moment in range(2000):
+        guest.store(ALARM_LOW, moment)
+        assert len(clock._alarms) <= 40 and threading.active_count() <= before + 1
+    guest.store(CLEAR_ALARM, 1)
+    assert clock.next_alarm is None
+
+
+def test_alarms_where_time_is_counted_take_no_memory(bench: Bench) -> None:
+    for moment in range(2000):
+        bench.set_alarm(bench.now + 1000 - moment % 900)
+        assert len(bench.clock._alarms) <= 40
+    bench.set_alarm(bench.now + 10)
+    assert bench.clock.next_alarm == bench.now + 10
+    bench.store(IRQ_ENABLED, 1)
+    bench.pass_time(10)
+    assert bench.rtc.irq.level and bench.clock.next_alarm is None
+
+
+def test_the_thread_of_alarms_ends() -> None:
+    def rings() -> list[threading.Thread]:
+        return [it for it in threading.enumerate() if it.name == "rvvm-alarms"]
+
+    before, clock = len(rings()), Clock()
+    later = clock.now() + 3600 * 10**9
+    clock.call_at(later, lambda: None)
+    assert len(rings()) == before + 1
+    clock.close()
+    _until(lambda: len(rings()) == before)
+    clock.call_at(later, lambda: None)
+    assert len(rings()) == before + 1
+    del clock
+    _until(lambda: gc.collect() >= 0 and len(rings()) == before)  # the thread does not keep it
+
+
+def _until(true: Callable[[], bool]) -> None:
+    for _ in range(1000):
+        if true():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it does not come true")
+
+
+def test_a_nearer_alarm_rings_first() -> None:
+    clock, rang = Clock(), threading.Event()
+    clock.call_at(clock.now() + 3600 * 10**9, lambda: None)
+    clock.call_at(clock.now() + 10**6, rang.set)
+    assert rang.wait(60)
+    clock.close()
 
 
 def test_the_hosts_clock_rings_by_itself() -> None:
