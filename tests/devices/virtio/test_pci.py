@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 import struct
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -370,3 +371,24 @@ def test_a_queue_is_reset_alone() -> None:
     assert slot.load(common + 0x3A, 2) == 0 and slot.load(common + 0x1C, 2) == 0
     assert slot.load(common + 0x18, 2) == 256 and slot.load(common + 0x20, 8) == 0
     assert slot.structure(COMMON_CFG)[1] >= 0x3C
+
+
+def test_a_bar_that_moves_does_not_hide_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Harts look at the map of the window without the lock, at any moment of its making."""
+    functions = [VirtioPci(Entropy()), VirtioPci(Entropy())]
+    bridge = PciHost(functions)
+    lock = threading.RLock()
+    (_, write), (load, _) = bridge.window().locked(lock), bridge.bars.locked(lock)
+    for number, base in enumerate((0x1_0000, 0x2_0000), 1):
+        write(number << 15 | 0x10, 4, base)
+        write(number << 15 | 0x04, 2, 2)
+    seen: list[int] = []
+    looks = VirtioPci.base.fget  # type: ignore[attr-defined]
+
+    def base_of(function: VirtioPci) -> int | None:
+        seen.append(load(0x1_0012, 2))  # num_queues, of the one that stays
+        return looks(function)  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(VirtioPci, "base", property(base_of))
+    write(2 << 15 | 0x10, 4, 0x3_0000)
+    assert seen == [1, 1] and load(0x3_0012, 2) == 1 and load(0x2_0012, 2) == 0xFFFF

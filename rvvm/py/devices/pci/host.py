@@ -126,7 +126,10 @@ class _Ecam(Window):
 
 
 class Bars(Window):
-    """The memory window: each page leads to the function whose BAR is there."""
+    """The memory window: each page leads to the function whose BAR is there.
+
+    Harts look at the map of pages without the lock: a new one takes its place as a whole.
+    """
 
     def __init__(self, functions: Sequence[PciFunction]) -> None:
         super().__init__(())
@@ -137,27 +140,28 @@ class Bars(Window):
 
     def find(self) -> None:
         """A BAR has moved. Of two in one place the first is there."""
-        self._pages.clear()
+        pages: dict[int, tuple[int, ReadWindow, WriteWindow]] = {}
         for function, window in zip(self._functions, self._windows, strict=False):
             if (base := function.base) is not None:
                 for page in range(base >> SPACE, base + function.bar_size >> SPACE):
-                    self._pages.setdefault(page, (base, *window))
+                    pages.setdefault(page, (base, *window))
+        self._pages = pages
 
     def locked(self, lock: AbstractContextManager[Any]) -> Handlers:
         self._windows = [Window(f.bar_places()).locked(lock) for f in self._functions]
         self.find()
-        pages, bus = self._pages, self.base
+        bus = self.base
 
         def read(offset: int, width: int) -> int:
             address = bus + offset
-            there = pages.get(address >> SPACE)
+            there = self._pages.get(address >> SPACE)
             if there is None:
                 return (1 << 8 * width) - 1
             return there[1](address - there[0], width)
 
         def write(offset: int, width: int, value: int) -> None:
             address = bus + offset
-            there = pages.get(address >> SPACE)
+            there = self._pages.get(address >> SPACE)
             if there is not None:
                 there[2](address - there[0], width, value)
 
