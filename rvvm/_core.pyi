@@ -254,6 +254,9 @@ class System:
     def samples(self) -> dict[int, int]:
         """Where full turns of harts ended, by pc."""
 
+def count_samples(pcs: Sequence[int]) -> dict[int, int]:
+    """What a hart would keep of samples at these pcs."""
+
 def ticks(nanoseconds: int, frequency: int) -> int:
     """What the host's clock is as ``time``, rounded down."""
 

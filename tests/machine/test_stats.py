@@ -10,6 +10,7 @@ import pytest
 
 import rvvm
 from machine import elves
+from rvvm import _core
 
 LOOP = """
     _start: li a0, 3000000
@@ -81,3 +82,13 @@ def test_perf_takes_names_from_its_map(tmp_path: Path) -> None:
             assert line.split()[1].startswith("r-x") and "/dev/zero" in line
             return
     pytest.fail("not mapped")
+
+
+def test_samples_take_bounded_memory() -> None:
+    """A guest that is everywhere does not fill the host, nor hide where it is most."""
+    rare = [pc for round in range(3) for pc in range(30_000)]
+    pcs = [pc for k, pc in enumerate(rare) for pc in ([pc, 1 << 40] if k % 10 == 0 else [pc])]
+    kept = _core.count_samples(pcs)
+    assert len(kept) <= 16384
+    assert max(kept, key=lambda pc: kept[pc]) == 1 << 40
+    assert _core.count_samples([1, 2, 1]) == {1: 2, 2: 1}

@@ -188,6 +188,7 @@ void discard(SystemFace& f, u64 address, u64 size) {
 void defer(SystemFace& f, py::object callable) {
   f.deferred.push_back(std::move(callable));
   f.system.put_off();
+  if (!f.system.world.here()) f.system.lookout.ring();  // all harts may be asleep
 }
 
 void watch(SystemFace& f, int file, py::object callable) {
@@ -294,11 +295,18 @@ py::dict stats(SystemFace& f) {
   return sums;
 }
 
+// Which of these pcs a hart would keep, and how often: for tests.
+std::unordered_map<u64, u64> count_samples(const std::vector<u64>& pcs) {
+  Samples samples;
+  for (const u64 pc : pcs) samples.add(pc);
+  return samples.counts();
+}
+
 // Where turns ended, by pc: about one of 200,000 instructions.
 std::map<u64, u64> samples(SystemFace& f) {
   std::map<u64, u64> sums;
   for (unsigned i = 0; i < f.system.harts(); ++i)
-    for (const auto& [pc, count] : f.system.hart(i).counts.samples) sums[pc] += count;
+    for (const auto& [pc, count] : f.system.hart(i).counts.samples.counts()) sums[pc] += count;
   return sums;
 }
 
@@ -323,6 +331,7 @@ int clear(PyObject* self) {
 }  // namespace
 
 void bind_system(py::module_& m) {
+  m.def("count_samples", &count_samples, py::arg("pcs"));
   py::class_<Exit>(m, "Exit")
       .def_property_readonly("reason", [](const Exit& e) { return reason_name(e.reason); })
       .def_readonly("hart", &Exit::hart)

@@ -1,10 +1,9 @@
 // A hart with all an engine needs to run it.
 #pragma once
-#include <unordered_map>
-
 #include "engine/bell.hpp"
 #include "engine/code_cache.hpp"
 #include "engine/engine.hpp"
+#include "engine/samples.hpp"
 #include "engine/translated.hpp"
 #include "engine/ways.hpp"
 #include "mmu/mmu.hpp"
@@ -35,11 +34,11 @@ struct EngineCounts {
   u64 resolved = 0;     // ways that translated code asked for and got
   u64 interpreted = 0;  // instructions that it left to the interpreter
   u64 left_for_budget = 0, left_for_attention = 0, left_for_trap = 0, left_for_target = 0;
-  u64 turns = 0;                         // of full length
-  std::unordered_map<u64, u64> samples;  // the pc where each fourth of those ended
+  u64 turns = 0;    // of full length
+  Samples samples;  // the pc where each fourth of those ended
 
   void sample(u64 pc) {
-    if (turns++ % 4 == 0) ++samples[pc];
+    if (turns++ % 4 == 0) samples.add(pc);
   }
 };
 

@@ -33,6 +33,7 @@ std::optional<Exit> Threads::run(u64& budget, const Poll& poll) {
         [this, index] { system.around_thread([this, index] { hart_thread(index); }); });
   while (!system.world.run_ends()) {
     system.look(longest_sleep);
+    system.do_chores();  // of threads that are no harts'
     if (!poll()) finish({ExitReason::pause});
   }
   for (std::thread& thread : threads) thread.join();
@@ -57,7 +58,7 @@ void Threads::hart_thread(unsigned index) {
       case ExitReason::wfi: break;
       default: finish(exit);
     }
-    if (sleep.count()) cpu.bell.sleep(sleep);
+    if (sleep.count() && !system.chores_due()) cpu.bell.sleep(sleep);
     if (system.code_to_collect()) system.world.between_blocks([this] { system.collect_code(); });
   }
 }

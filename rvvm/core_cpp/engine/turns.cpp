@@ -161,8 +161,9 @@ bool Turns::all_waiting() const {
 }
 
 // Nothing to execute until a wire changes or a timer is due. Instruction time jumps there; host
-// time passes.
+// time passes. A device that goes on with what it has put off is not kept waiting.
 void Turns::idle() {
+  if (system.chores_due()) return;
   u64 deadline = ~u64{0};
   for (auto& cpu : system.cpus()) {
     cpu->take_pins();

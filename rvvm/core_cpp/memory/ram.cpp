@@ -22,7 +22,8 @@ constexpr u64 many_pages = 1 << 12;  // to copy for a moment, whatever the base'
 template <class F> void each_run(const std::vector<u32>& numbers, F f) {
   for (std::size_t k = 0; k < numbers.size();) {
     const std::size_t first = k;
-    while (++k < numbers.size() && numbers[k] == numbers[k - 1] + 1) {}
+    while (++k < numbers.size() && numbers[k] == numbers[k - 1] + 1) {
+    }
     f(numbers[first], static_cast<u64>(k - first));
   }
 }
@@ -41,9 +42,9 @@ std::vector<u32> without(const std::vector<u32>& a, const std::vector<u32>& b) {
 }
 
 void map(u8* at, u64 size, int flags, int file, u64 offset) {
-  const void* there = mmap(at, size, PROT_READ | PROT_WRITE,
-                           MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE | flags, file,
-                           static_cast<off_t>(offset));
+  const void* there =
+      mmap(at, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE | flags, file,
+           static_cast<off_t>(offset));
   if (there == MAP_FAILED) throw std::bad_alloc{};
 }
 
@@ -114,29 +115,36 @@ void FrozenRam::map_run(u8* host, u64 from, u64 to, bool data) const {
 
 // ---- RAM
 
-Ram::Ram(u64 base, u64 size)
-    : base_{base},
-      size_{size},
-      flags_{new std::atomic<u8>[size / page_size] {}},
-      reached_{new std::atomic<bool>[size / part + 3] {}} {
+static_assert(sizeof(std::atomic<u8>) == 1 && sizeof(std::atomic<bool>) == 1);
+
+SparseMemory::SparseMemory(u64 size) : size_{size} {
   void* memory = mmap(nullptr, size, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc{};
-  madvise(memory, size, MADV_HUGEPAGE);  // fewer host page faults; refusal does no harm
-  host_ = static_cast<u8*>(memory);
+  data_ = static_cast<u8*>(memory);
+}
+
+SparseMemory::~SparseMemory() { munmap(data_, size_); }
+
+Ram::Ram(u64 base, u64 size)
+    : base_{base},
+      size_{size},
+      memory_{size},
+      host_{memory_.data()},
+      flags_{size / page_size},
+      reached_{size / part + 3} {
+  madvise(host_, size, MADV_HUGEPAGE);  // fewer host page faults; refusal does no harm
 }
 
 u8* Ram::reached(Hpa address) {
   const u64 offset = (address.value - base_) & ~(part - 1);
-  std::atomic<bool>* here = &reached_[offset / part + 1];
-  if (here->exchange(true, std::memory_order_relaxed) || frozen_) return nullptr;
-  const bool up = here[-1], down = here[1];
+  const u64 here = offset / part + 1;
+  if (reached_at(here).exchange(true, std::memory_order_relaxed) || frozen_) return nullptr;
+  const bool up = reached_at(here - 1), down = reached_at(here + 1);
   const u64 next = up ? offset + part : offset - part;
   const bool inside = next < size_ && part <= size_ - next;
   return up != down && inside ? host_ + next : nullptr;
 }
-
-Ram::~Ram() { munmap(host_, size_); }
 
 void Ram::discard(Hpa address, u64 size) {
   const u64 last = (address.value - base_ + size) / page_size;

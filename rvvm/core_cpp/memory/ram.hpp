@@ -53,10 +53,25 @@ struct RamImage {
   std::shared_ptr<const u8[]> bytes;
 };
 
+// Zeroes of a size that may be much more than is ever written: the host has memory only for pages
+// that are. std::bad_alloc when it has no addresses.
+class SparseMemory {
+ public:
+  explicit SparseMemory(u64 size);
+  ~SparseMemory();
+  SparseMemory(const SparseMemory&) = delete;
+  SparseMemory& operator=(const SparseMemory&) = delete;
+
+  u8* data() const { return data_; }
+
+ private:
+  u8* data_;
+  u64 size_;
+};
+
 class Ram {
  public:
   Ram(u64 base, u64 size);
-  ~Ram();
   Ram(const Ram&) = delete;
   Ram& operator=(const Ram&) = delete;
 
@@ -67,7 +82,9 @@ class Ram {
     return address.value >= base_ && size <= size_ && address.value - base_ <= size_ - size;
   }
   u8* at(Hpa address) const { return host_ + (address.value - base_); }
-  std::atomic<u8>& flags(Hpa address) { return flags_[(address.value - base_) / page_size]; }
+  std::atomic<u8>& flags(Hpa address) {
+    return reinterpret_cast<std::atomic<u8>&>(flags_.data()[(address.value - base_) / page_size]);
+  }
 
   // A hart may store here now. Where it comes to a part of RAM for the first time, and from the one
   // beside it, this is the part on the other side, where it is likely to come next; else nullptr.
@@ -94,10 +111,15 @@ class Ram {
   bool is_zero(u32 page) const;
   u8* page(u32 number) const { return host_ + number * page_size; }
 
+  std::atomic<bool>& reached_at(u64 index) const {
+    return reinterpret_cast<std::atomic<bool>&>(reached_.data()[index]);
+  }
+
   u64 base_, size_;
+  SparseMemory memory_;
   u8* host_;
-  std::unique_ptr<std::atomic<u8>[]> flags_;
-  std::unique_ptr<std::atomic<bool>[]> reached_;  // by part, and one more at both ends
+  SparseMemory flags_;    // an atomic byte a page
+  SparseMemory reached_;  // an atomic bool a part, and one more at both ends
   std::shared_ptr<const FrozenRam> frozen_;
 };
 
