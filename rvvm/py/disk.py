@@ -11,7 +11,7 @@ import fcntl
 import os
 import stat
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from itertools import groupby, pairwise
 from math import inf
@@ -29,6 +29,7 @@ _NO_SUPPORT = (errno.EOPNOTSUPP, errno.ENOSYS, errno.ENODEV, errno.EINVAL)
 _ZEROES = bytes(1 << 16)
 _MOST_FILES = 255  # of an overlay: their numbers are bytes
 _PIECE = 1 << 20
+_FIRST_LOOK = 64  # clusters
 
 
 class Base(Protocol):
@@ -245,11 +246,10 @@ class Overlay:
         return f"{self.size >> 40} TiB is too large"
 
     def read(self, views: Sequence[memoryview], offset: int) -> None:
-        end = offset + sum(map(len, views))
+        end, rest = offset + sum(map(len, views)), Cursor(views)
         for number, start, stop in self._runs(offset, end):
             whole = stop - start == end - offset
-            part = views if whole else cut(views, start - offset, stop - offset)
-            self._fetch(number, part, start)
+            self._fetch(number, views if whole else rest.take(stop - start), start)
 
     def _fetch(self, number: int, views: Sequence[memoryview], offset: int) -> None:
         if number:
@@ -268,10 +268,8 @@ class Overlay:
         """Nothing of an overlay outlives the process, so nothing has to reach the disk."""
 
     def discard(self, offset: int, size: int) -> None:
-        """What is written to gives back its clusters; nothing else is touched."""
-        for number, start, stop in self._runs(offset, offset + size):
-            if number == self._top:
-                _allocate(self.file, KEEP_SIZE | PUNCH_HOLE, start, stop - start)
+        """What is written to gives back its clusters: nothing else of its file counts."""
+        _allocate(self.file, KEEP_SIZE | PUNCH_HOLE, offset, size)
 
     def zero(self, offset: int, size: int, unmap: bool) -> None:
         known = self._prepare(offset, offset + size)
@@ -345,11 +343,22 @@ class Overlay:
         last = -(-end // CLUSTER)
         while offset < end:
             cluster = offset // CLUSTER
-            number = self._where[cluster]
-            behind = self._where[cluster:last].lstrip(bytes((number,)))
-            stop = min(end, (last - len(behind)) * CLUSTER)
-            yield number, offset, stop
+            stop = min(end, self._end_of_run(cluster, last) * CLUSTER)
+            yield self._where[cluster], offset, stop
             offset = stop
+
+    def _end_of_run(self, cluster: int, last: int) -> int:
+        """The first cluster that is in another file than this one; looked for in growing pieces,
+        so that all runs together take no longer than what they are of."""
+        number, size = self._where[cluster : cluster + 1], _FIRST_LOOK
+        while cluster < last:
+            piece = self._where[cluster : min(cluster + size, last)]
+            behind = len(piece.lstrip(number))
+            cluster += len(piece) - behind
+            if behind:
+                break
+            size = min(2 * size, _PIECE)
+        return cluster
 
     def _prepare(self, offset: int, end: int) -> bool:
         """Before a write: whether all its clusters are in the last file already. Else those at its
@@ -388,6 +397,31 @@ class Overlay:
 
 def _same(ones: list[RawFile], others: list[RawFile]) -> bool:
     return len(ones) == len(others) and all(map(RawFile.is_same, ones, others))
+
+
+class Cursor:
+    """Views, taken from the front piece by piece.
+
+    >>> it = Cursor([memoryview(b"abc"), memoryview(b"defg")])
+    >>> [[bytes(v) for v in it.take(size)] for size in (2, 3, 2)]
+    [[b'ab'], [b'c', b'de'], [b'fg']]
+    """
+
+    def __init__(self, views: Iterable[memoryview]) -> None:
+        self._rest = iter(views)
+        self._first = memoryview(b"")
+
+    def take(self, size: int) -> list[memoryview]:
+        """The next bytes, of which there must be as many."""
+        found = []
+        while size:
+            if not len(self._first):
+                self._first = next(self._rest)
+            piece, self._first = self._first[:size], self._first[size:]
+            if len(piece):
+                found.append(piece)
+            size -= len(piece)
+        return found
 
 
 def cut(views: Sequence[memoryview], start: int, stop: int) -> list[memoryview]:

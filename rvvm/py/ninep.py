@@ -202,7 +202,7 @@ class Server:
 
     def _write(self, head: bytes, request: Views, total: int) -> bytes:
         fid, offset, count = unpack("484", head)
-        if WRITE_HEAD + count > total:
+        if WRITE_HEAD + count > min(total, self.msize):
             raise OSError(errno.EINVAL, "")
         data = cut(request, WRITE_HEAD, WRITE_HEAD + count)
         descriptor = self._file(fid).descriptor()

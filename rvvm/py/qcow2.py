@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from rvvm.py.disk import SECTOR, Base, Kept, RawFile, cut, read_all
+from rvvm.py.disk import SECTOR, Base, Cursor, Kept, RawFile, cut, read_all
 from rvvm.py.errors import UserError
 
 MAGIC = b"QFI\xfb"
@@ -174,9 +174,9 @@ class Qcow2:
         self._unpacked = lru_cache(max(_CLUSTERS >> self._bits, 1))(self._unpack)
 
     def read(self, views: Sequence[memoryview], offset: int) -> None:
-        end = offset + sum(len(view) for view in views)
-        for piece in self._pieces(offset, end):
-            self._fetch(cut(views, piece.start - offset, piece.stop - offset), piece)
+        rest = Cursor(views)
+        for piece in self._pieces(offset, offset + sum(len(view) for view in views)):
+            self._fetch(rest.take(piece.stop - piece.start), piece)
 
     def _fetch(self, views: list[memoryview], piece: Piece) -> None:
         if piece.packed:

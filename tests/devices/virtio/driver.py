@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import struct
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from devices.access import Guest
 from rvvm.py.devices.virtio.function import Function
@@ -231,8 +231,27 @@ class Bench:
         self.slot = VirtioMmio(function)
         self.lock = threading.RLock()
         function.attach(Ram(self.system, [Region(BASE, SIZE)]), self.reports.append, self.lock)
+        function.later = self.put_off
+        self.deferred: list[Callable[[], None]] = []
+        self.by_turns = False
+        """What is put off waits for ``end_turn``; else it is done at once."""
         self.guest = Guest(self.slot)
         self.queues: list[SplitDriver | PackedDriver] = []
+
+    def put_off(self, action: Callable[[], None]) -> None:
+        """As the core: done when the hart has had its turn, which is soon."""
+        self.deferred.append(action)
+        if not self.by_turns and len(self.deferred) == 1:
+            while self.end_turn():
+                pass
+
+    def end_turn(self) -> bool:
+        """Whether something was put off again."""
+        now = list(self.deferred)
+        for action in now:
+            action()
+        del self.deferred[: len(now)]
+        return bool(self.deferred)
 
     @property
     def status(self) -> int:

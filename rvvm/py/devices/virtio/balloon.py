@@ -10,6 +10,7 @@ from rvvm.py.devices.virtio.function import Function
 from rvvm.py.devices.virtio.queue import Queue
 from rvvm.py.devices.virtio.ram import ProtocolError
 from rvvm.py.devices.virtio.ring import Chain
+from rvvm.py.disk import cut
 from rvvm.py.register import Register
 
 STATS_VQ, DEFLATE_ON_OOM, PAGE_REPORTING = 1 << 1, 1 << 2, 1 << 5  # 5.5.3
@@ -21,6 +22,8 @@ INFLATE, DEFLATE, STATS, REPORTS = 0, 1, 2, (3, 4)
 PAGE = 4096  # 5.5.6: of the driver's numbers, whatever the guest's pages are
 NUMBER = struct.Struct("<I")
 MOST_NUMBERS = 1 << 16  # of a request
+NUMBERS_AT_ONCE = 1 << 12
+BYTES_AT_ONCE = 16 << 20  # where RAM is a file's they are not given back, but cleared
 
 # 5.5.6.4: statistics
 STATISTIC = struct.Struct("<HQ")
@@ -85,16 +88,38 @@ class Balloon(Function, kind=5):
             self._learn(queue)
             return
         for chain in queue:
+            end = 0
             if index == INFLATE:
-                self._discard(_pages(chain))
+                end = self._inflate(chain, queue.progress)
             elif index in REPORTS and self.has(PAGE_REPORTING):
-                self._discard(_reported(chain))
-            queue.push(chain)
+                end = self._discard_reported(chain, queue.progress)
+            if end:
+                queue.postpone(chain, end)
+            else:
+                queue.push(chain)
 
     def _discard(self, runs: Iterable[tuple[int, int]]) -> None:
         assert self.ram is not None
         for address, size in runs:
             self.ram.discard(address, size)
+
+    def _inflate(self, chain: Chain, start: int) -> int:
+        """Some of a request's page numbers, from this one: where to go on, or 0."""
+        size = sum([len(view) for view in chain.readable])
+        if size % NUMBER.size or size > MOST_NUMBERS * NUMBER.size:
+            raise ProtocolError(f"page numbers of {size} bytes")
+        end = start + NUMBERS_AT_ONCE
+        self._discard(_runs(b"".join(cut(chain.readable, 4 * start, 4 * end))))
+        return end if NUMBER.size * end < size else 0
+
+    def _discard_reported(self, chain: Chain, start: int) -> int:
+        """Some of the whole pages that the driver has no use for (5.5.6.7), from this byte of all:
+        where to go on, or 0."""
+        pages = Chain()
+        pages.spans = list(_whole_pages(chain))
+        end = start + BYTES_AT_ONCE
+        self._discard(pages.spans_between(start, end))
+        return end if end < pages.room else 0
 
     def _learn(self, queue: Queue) -> None:
         """The buffer stays where it is, until there is a question."""
@@ -103,9 +128,10 @@ class Balloon(Function, kind=5):
         if chain is None:
             return
         queue.back(mark)
+        size = sum([len(view) for view in chain.readable])
+        if size % STATISTIC.size or size > STATISTIC.size * 2 * len(NAMES):
+            raise ProtocolError(f"statistics of {size} bytes")
         data = b"".join(chain.readable)
-        if len(data) % STATISTIC.size or len(data) > STATISTIC.size * 2 * len(NAMES):
-            raise ProtocolError(f"statistics of {len(data)} bytes")
         self.statistics = {
             NAMES[tag]: value for tag, value in STATISTIC.iter_unpack(data) if tag < len(NAMES)
         }
@@ -130,13 +156,10 @@ def _give_back(queue: Queue) -> None:
         queue.push(chain)
 
 
-def _pages(chain: Chain) -> Iterator[tuple[int, int]]:
-    """The pages of a request, as runs of bytes."""
-    size = sum([len(view) for view in chain.readable])
-    if size % NUMBER.size or size > MOST_NUMBERS * NUMBER.size:
-        raise ProtocolError(f"page numbers of {size} bytes")
+def _runs(numbers: bytes) -> Iterator[tuple[int, int]]:
+    """Pages as runs of bytes."""
     first = following = -1
-    for (number,) in sorted(NUMBER.iter_unpack(b"".join(chain.readable))):
+    for (number,) in sorted(NUMBER.iter_unpack(numbers)):
         if number > following:
             if first >= 0:
                 yield PAGE * first, PAGE * (following - first)
@@ -146,8 +169,7 @@ def _pages(chain: Chain) -> Iterator[tuple[int, int]]:
         yield PAGE * first, PAGE * (following - first)
 
 
-def _reported(chain: Chain) -> Iterator[tuple[int, int]]:
-    """5.5.6.7: the whole pages of what the driver has no use for."""
+def _whole_pages(chain: Chain) -> Iterator[tuple[int, int]]:
     for address, size in chain.spans:
         begin, end = -(-address // PAGE) * PAGE, (address + size) // PAGE * PAGE
         if begin < end:

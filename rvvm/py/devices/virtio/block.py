@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from rvvm.py.devices.virtio.function import Function
-from rvvm.py.devices.virtio.queue import MAX_SIZE, Queue
+from rvvm.py.devices.virtio.queue import MAX_SIZE, WORK, Queue
 from rvvm.py.devices.virtio.ram import ProtocolError
-from rvvm.py.devices.virtio.ring import Chain
+from rvvm.py.devices.virtio.ring import DESCRIPTOR_WORK, Chain
 from rvvm.py.disk import SECTOR, Disk, Kept, RawFile, cut
 from rvvm.py.host import Alarm
 from rvvm.py.register import Register, State
@@ -32,6 +32,11 @@ MAX_RANGES = 64
 EAGER = 15  # after one that would not have been worth the wait: then it is tried again
 MAX_RANGE = (1 << 32) // SECTOR - 1  # sectors
 
+# What is done at a time; a handler's answer below 0 says how much is, and that there is more to do
+PIECE = WORK
+PIECE_OF_RANGES = 16 << 20
+RANGE_WORK = FLUSH_WORK = WORK // 32
+
 
 class Request(NamedTuple):
     """What is asked, without header and status: where, and the data."""
@@ -39,6 +44,8 @@ class Request(NamedTuple):
     offset: int
     readable: list[memoryview]
     writable: list[memoryview]
+    start: int
+    """How much of it was done in earlier turns."""
 
 
 class Block(Function, kind=2):
@@ -46,7 +53,8 @@ class Block(Function, kind=2):
 
     Requests are handled in the order they come, so a flush covers every write before it. They are
     not in the kick but when the hart has had its turn: many then, with one interrupt for all. A
-    driver that asks for one at a time is better served at once, before it goes to sleep.
+    driver that asks for one at a time is better served at once, before it goes to sleep. A turn's
+    work is bounded: a longer request is done in pieces, and stays in the queue until the last.
     """
 
     capacity = Register(0x00, width=8, access="r", stored=False)
@@ -86,6 +94,7 @@ class Block(Function, kind=2):
         self._kicked: set[int] = set()
         self._alarm: Alarm | None = None
         self._served = 0  # since the last kick that was put off
+        self._work = 0  # done for a queue in this turn
         super().__init__(queues=queues, features=features)
 
     def on_capacity_read(self) -> int:
@@ -116,21 +125,27 @@ class Block(Function, kind=2):
         if self.throttle is not None:
             self._serve_slowly(queue, self.throttle)
             return
-        pop, push, handle, served = queue.pop, queue.push, self._handle, 0
+        pop, handle, served, self._work = queue.pop, self._handle, 0, 0
         while (chain := pop()) is not None:
-            handle(chain)
-            push(chain, chain.room)
+            handle(queue, chain)
             served += 1
+            if self._work >= WORK:
+                queue.more = True
+                break
         self._served += served
 
     def _serve_slowly(self, queue: Queue, throttle: Throttle) -> None:
         """What may not be served yet stays in the queue until an alarm."""
+        self._work = 0
         while not (wait := throttle.wait(self.clock.now())):
+            if self._work >= WORK:
+                queue.more = True
+                return
             if (chain := queue.pop()) is None:
                 return
-            throttle.spend(max(_total(chain.readable), chain.room))
-            self._handle(chain)
-            queue.push(chain, chain.room)
+            if not queue.progress:
+                throttle.spend(max(_total(chain.readable), chain.room))
+            self._handle(queue, chain)
         if self._alarm is None or self._alarm.callback is None:
             self._alarm = self.clock.call_at(self.clock.now() + wait, self._go_on)
 
@@ -157,16 +172,32 @@ class Block(Function, kind=2):
         if state["waits"]:
             self._alarm = self.clock.call_at(now + wait, self._go_on)
 
-    def _handle(self, chain: Chain) -> None:
+    def _handle(self, queue: Queue, chain: Chain) -> None:
+        """Do a request, or some more of it."""
+        self._work += DESCRIPTOR_WORK * chain.length
         header, readable = _header(chain.readable)
         kind, _, sector = HEADER.unpack_from(header)
         status, writable = _status(chain.writable)
         try:
             handler = self._kinds.get(kind)
-            result = handler(Request(sector * SECTOR, readable, writable)) if handler else UNSUPP
+            request = Request(sector * SECTOR, readable, writable, queue.progress)
+            result = handler(request) if handler else UNSUPP
         except OSError:
             result = IOERR
+        if result < 0:
+            self._postpone(queue, chain, -result)
+            return
         status[0] = result
+        written = chain.room
+        if queue.progress:
+            chain.spans = chain.spans_between(queue.progress, written)  # the core knows of the rest
+        queue.push(chain, written)
+
+    def _postpone(self, queue: Queue, chain: Chain, done: int) -> None:
+        self._work = WORK
+        if self.ram is not None:
+            chain.tell_between(self.ram, queue.progress, done)
+        queue.postpone(chain, done)
 
     # Moments
 
@@ -202,24 +233,48 @@ class Block(Function, kind=2):
         return size % SECTOR == 0 and offset + size <= self.disk.size
 
     def _read(self, request: Request) -> int:
-        if not self._within(request.offset, _total(request.writable)):
+        size = _total(request.writable)
+        if not self._within(request.offset, size):
             return IOERR
+        if size > PIECE or request.start:
+            return self._piece(self.disk.read, request, request.writable, size)
+        self._work += size
         self.disk.read(request.writable, request.offset)
         return OK
 
     def _write(self, request: Request) -> int:
-        if self.disk.read_only or not self._within(request.offset, _total(request.readable)):
+        size = _total(request.readable)
+        if self.disk.read_only or not self._within(request.offset, size):
             return IOERR
+        if size > PIECE or request.start:
+            result = self._piece(self.disk.write, request, request.readable, size)
+            return result if result < 0 else self._settle()
+        self._work += size
         self.disk.write(request.readable, request.offset)
         return self._settle()
+
+    @staticmethod
+    def _piece(
+        act: Callable[[list[memoryview], int], None],
+        request: Request,
+        views: list[memoryview],
+        size: int,
+    ) -> int:
+        """Read or write some of a long request."""
+        start, stop = request.start, min(request.start + PIECE, size)
+        if start < stop:
+            act(cut(views, start, stop), request.offset + start)
+        return -stop if stop < size else OK
 
     def _settle(self) -> int:
         """5.2.6.2: without a cache, or one that the driver knows of, a write is on the disk."""
         if not self.has(FLUSH) or self.has(CONFIG_WCE) and not self.writeback:
+            self._work += FLUSH_WORK
             self.disk.flush()
         return OK
 
     def _flush(self, request: Request) -> int:
+        self._work += FLUSH_WORK
         self.disk.flush()
         return OK
 
@@ -238,19 +293,27 @@ class Block(Function, kind=2):
 
     def _ranges(self, request: Request, flags: int, act: Callable[[int, int, bool], None]) -> int:
         """5.2.6.2: each range in turn; what is wrong with one is found before any is touched."""
-        data = b"".join(request.readable)
+        size = _total(request.readable)
         if self.disk.read_only:
             return IOERR
-        if not 0 < len(data) <= MAX_RANGES * RANGE.size or len(data) % RANGE.size:
+        if not 0 < size <= MAX_RANGES * RANGE.size or size % RANGE.size:
             return UNSUPP
-        ranges = list(RANGE.iter_unpack(data))
+        ranges = list(RANGE.iter_unpack(b"".join(request.readable)))
         if any(flag & ~flags for _, _, flag in ranges):
             return UNSUPP
         if not all(self._within(sector * SECTOR, count * SECTOR) for sector, count, _ in ranges):
             return IOERR
+        at, left = 0, PIECE_OF_RANGES
         for sector, count, flag in ranges:
-            if count:
-                act(sector * SECTOR, count * SECTOR, bool(flag & UNMAP))
+            size = count * SECTOR
+            done = min(max(request.start - at, 0), size)
+            piece = min(size - done, left)
+            if piece:
+                self._work += RANGE_WORK
+                act(sector * SECTOR + done, piece, bool(flag & UNMAP))
+            if piece < size - done:
+                return -int(at + done + piece)
+            at, left = at + size, left - piece
         return self._settle()
 
 

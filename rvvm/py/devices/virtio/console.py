@@ -14,6 +14,7 @@ from rvvm.py.devices.virtio.function import Function
 from rvvm.py.devices.virtio.queue import Queue
 from rvvm.py.devices.virtio.ram import ProtocolError
 from rvvm.py.devices.virtio.ring import Chain
+from rvvm.py.disk import cut
 from rvvm.py.register import Register, State
 from rvvm.py.stream import MemoryStream, Stream
 
@@ -26,6 +27,8 @@ DEVICE_READY, DEVICE_ADD, PORT_READY, CONSOLE_PORT, PORT_OPEN, PORT_NAME = 0, 1,
 CONTROL_IN, CONTROL_OUT = 2, 3  # queues
 UNREAD = 8  # control messages for each port that may wait for the driver
 MOST = 4096  # bytes of input at a time
+MOST_INPUTS = 64  # in one turn
+PIECE = 1 << 16  # bytes of output at a time
 
 
 @dataclass(frozen=True)
@@ -89,12 +92,21 @@ class Console(Function, kind=3):
     def _output(self, number: int, queue: Queue) -> None:
         stream = self.ports[number].stream
         for chain in queue:
-            stream.write(b"".join(chain.readable))
-            queue.push(chain)
+            start, stop = queue.progress, queue.progress + PIECE
+            stream.write(b"".join(cut(chain.readable, start, stop)))
+            if stop < sum([len(view) for view in chain.readable]):
+                queue.postpone(chain, stop)
+            else:
+                queue.push(chain)
 
     def _input(self, number: int, queue: Queue) -> None:
         stream = self.ports[number].stream
+        inputs = 0
         while self._listens(number):
+            if inputs == MOST_INPUTS:
+                queue.more = True
+                return
+            inputs += 1
             mark = queue.mark()
             chain = queue.pop()
             if chain is None:
@@ -126,10 +138,10 @@ class Console(Function, kind=3):
 
     def _obey(self, queue: Queue) -> None:
         for chain in queue:
-            message = b"".join(chain.readable)
+            message = b"".join(cut(chain.readable, 0, CONTROL.size))
             if len(message) < CONTROL.size:
                 raise ProtocolError(f"a control message of {len(message)} bytes")
-            self._control(*CONTROL.unpack_from(message))
+            self._control(*CONTROL.unpack(message))
             queue.push(chain)
         self.serve_now(self.queues[CONTROL_IN])
 

@@ -56,6 +56,8 @@ class Entropy(Function, kind=4):
         for chain in queue:
             written = 0
             for view in chain.writable:
+                if written == MOST:
+                    break
                 piece = view[: MOST - written]
                 piece[:] = self.source(len(piece))
                 written += len(piece)

@@ -34,6 +34,9 @@ STATUS_BITS = ACKNOWLEDGE | DRIVER | DRIVER_OK | FEATURES_OK | FAILED
 USED_BUFFER, CONFIG_CHANGE = 1, 2
 
 
+MOST_REPORTS = 16  # lines for the user, of what a driver does wrong
+
+
 def _nobody() -> None:
     pass
 
@@ -73,10 +76,13 @@ class Function(Device):
         self.ram: Ram | None = None
         self.interrupt: Callable[[], None] = _nobody
         self.report: Callable[[str], None] = lambda text: None
+        self._reported = 0
         self.lock: AbstractContextManager[Any] = nullcontext()
         self.clock = Clock()
         self.later: Callable[[Callable[[], None]], None] = _now
         """Have something done when the hart that accesses the device has had its turn."""
+        self._unfinished: list[Queue] = []  # that have more to do
+        self._resumes = False  # ``_resume`` will be called
         self.watch: Callable[[int, Callable[[], None]], None] | None = None
         """Have something done once, when a file of the host's can be read; None: nobody looks."""
         super().__init__()
@@ -140,7 +146,7 @@ class Function(Device):
     def enable(self, queue: Queue, on: bool) -> None:
         """The driver has set a queue up, or takes it back."""
         if not on:
-            queue.ring = None
+            queue.disable()
         elif not queue.ready and not self.status & NEEDS_RESET:
             self.guarded(queue, self._enable)
 
@@ -164,6 +170,28 @@ class Function(Device):
         if queue.ring is not None and ready:
             self.guarded(queue, self.serve)
             self.publish(queue)
+            if queue.more:
+                self.go_on(queue)
+
+    def go_on(self, queue: Queue) -> None:
+        """There was enough to do for one turn: the rest of the queue is for the next."""
+        queue.more = False
+        if queue not in self._unfinished:
+            self._unfinished.append(queue)
+        self._put_off()
+
+    def _put_off(self) -> None:
+        if not self._resumes:
+            self._resumes = True
+            self.later(self._resume)
+
+    def _resume(self) -> None:
+        """One queue a turn."""
+        self._resumes = False
+        if self._unfinished:
+            self.serve_now(self._unfinished.pop(0))
+        if self._unfinished:
+            self._put_off()
 
     def publish(self, queue: Queue) -> None:
         """Show the driver what is done, with an interrupt if it wants one."""
@@ -181,9 +209,16 @@ class Function(Device):
         """2.1.2: an error that only a reset gets out of."""
         if not self.status & NEEDS_RESET:
             self.status |= NEEDS_RESET
-            self.report(f"{type(self).__name__.lower()}: {problem}: stopped until it is reset")
+            self._tell_problem(f"{problem}: stopped until it is reset")
             if self.status & DRIVER_OK:
                 self.raise_interrupt(CONFIG_CHANGE)
+
+    def _tell_problem(self, problem: str) -> None:
+        """A guest can do wrong for ever; the user hears of some."""
+        self._reported += 1
+        if self._reported <= MOST_REPORTS:
+            end = "; what is wrong later is not told" if self._reported == MOST_REPORTS else ""
+            self.report(f"{type(self).__name__.lower()}: {problem}{end}")
 
     def raise_interrupt(self, why: int) -> None:
         """Have something to tell."""
@@ -225,12 +260,17 @@ class Function(Device):
         self.interrupt()
 
     def state(self) -> dict[str, Any]:
-        return super().state() | {"queues": [queue.state() for queue in self.queues]}
+        queues = [queue.state() for queue in self.queues]
+        unfinished = [self.queues.index(queue) for queue in self._unfinished]
+        return super().state() | {"queues": queues, "unfinished": unfinished}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         super().load_state(state)
         for queue, saved in zip(self.queues, state["queues"], strict=True):
             queue.load_state(saved, self.ram, self.accepted)
+        self._unfinished = []
+        for index in state.get("unfinished", ()):
+            self.go_on(self.queues[index])
 
     def show(self) -> list[str]:
         return super().show() + [repr(queue) for queue in self.queues]

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rvvm.py.devices.virtio.function import Function
-from rvvm.py.devices.virtio.queue import VERSION_1, Queue
+from rvvm.py.devices.virtio.queue import REQUEST_WORK, VERSION_1, WORK, Queue
 from rvvm.py.devices.virtio.ram import ProtocolError
-from rvvm.py.devices.virtio.ring import Chain
+from rvvm.py.devices.virtio.ring import DESCRIPTOR_WORK, Chain
 from rvvm.py.disk import cut
 from rvvm.py.net.link import MAX_FRAME, Link, Unplugged
 from rvvm.py.net.offload import (
@@ -37,6 +37,7 @@ _UNCUT = {GUEST_TSO4: GSO_TCPV4, GUEST_TSO6: GSO_TCPV6}
 
 RECEIVE, TRANSMIT = 0, 1  # queues
 LINK_UP = 1  # 5.1.4: status
+MOST_DESCRIPTORS = 4096  # for one frame, of buffers that are to be joined
 
 
 class Network(Function, kind=1):
@@ -56,6 +57,7 @@ class Network(Function, kind=1):
         self._kinds: list[int] = []  # of uncut packets that the guest takes
         self._waiting: Sequence[memoryview] = ()
         self._delivered = 0
+        self._left = 0  # work, in this turn
         self._telling = False  # put off
         super().__init__(queues=2, features=OFFLOADS | MTU | MAC | MRG_RXBUF | STATUS)
         self._link_end = weakref.finalize(self, link.close)
@@ -86,6 +88,8 @@ class Network(Function, kind=1):
         queue = self.queues[TRANSMIT]
         self.guarded(queue, self._transmit)
         queue.show()
+        if queue.more:
+            self.go_on(queue)
         if not self._telling:
             self._telling = True
             self.later(self._tell)
@@ -128,7 +132,11 @@ class Network(Function, kind=1):
     # To the link
 
     def _transmit(self, queue: Queue) -> None:
+        left = WORK
         while True:
+            if left <= 0:
+                queue.more = True
+                return
             mark = queue.mark()
             chain = queue.pop()
             if chain is None:
@@ -139,6 +147,7 @@ class Network(Function, kind=1):
                 queue.back(mark)
                 self.held = True
                 return
+            left -= REQUEST_WORK + chain.work
             queue.push(chain)
 
     @property
@@ -178,10 +187,16 @@ class Network(Function, kind=1):
         self._waiting = frames
         self.guarded(queue, self._deliver)
         self.publish(queue)
+        if queue.more:
+            self.go_on(queue)
         return self._delivered if self.running else len(frames)
 
     def _deliver(self, queue: Queue) -> None:
+        self._left = WORK
         for packet in self._packets(self._waiting):
+            if self._left <= 0:
+                queue.more = True
+                return
             if not self._put(queue, packet):
                 return
             self._delivered += packet.frames
@@ -213,6 +228,7 @@ class Network(Function, kind=1):
         own = self._header_size
         mark, wanted = queue.mark(), own + sum([len(view) for view in packet.frame])
         chains: list[Chain] = []
+        descriptors = 0
         while wanted > 0 and packet.frame:
             chain = queue.pop()
             if chain is None:
@@ -220,11 +236,13 @@ class Network(Function, kind=1):
                 return False
             chains.append(chain)
             wanted -= chain.room
+            descriptors += chain.length
             if not self.has(MRG_RXBUF) and wanted > 0:
                 queue.push(chain)  # 5.1.6.3: the driver makes them large enough
                 return True
-            if len(chains) > queue.size:
+            if descriptors > MOST_DESCRIPTORS:
                 raise ProtocolError("buffers for frames that hold nothing")
+        self._left -= REQUEST_WORK + DESCRIPTOR_WORK * descriptors
         header = (packet.header[:-2] + len(chains).to_bytes(2, "little"))[:own]
         rest: list[memoryview] = [memoryview(header), *packet.frame]
         for chain in chains:

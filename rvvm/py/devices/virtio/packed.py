@@ -91,6 +91,11 @@ class PackedRing:
         chain.add_table(self._ram, table)
         return chain
 
+    def unpop(self, chain: Chain) -> None:
+        self._next -= chain.count
+        if self._next < 0:
+            self._next, self._next_wrap = self._next + self.size, self._next_wrap ^ 1
+
     def mark(self) -> list[int]:
         return [self._next, self._next_wrap]
 

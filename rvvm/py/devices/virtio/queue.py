@@ -16,6 +16,11 @@ VERSION_1, RING_PACKED, RING_RESET = 1 << 32, 1 << 34, 1 << 40
 RING_FEATURES = INDIRECT_DESC | EVENT_IDX | VERSION_1 | RING_PACKED | RING_RESET
 
 MAX_SIZE = 256
+WORK = 2 << 20
+"""Bytes that a device moves at a time, and what else takes as long: then it waits until the hart
+has had its next turn, so that nothing a guest asks for keeps a machine from pausing."""
+REQUEST_WORK = 1 << 14
+"""What a request costs besides its descriptors and bytes."""
 PLACES = ("descriptor", "driver", "device")
 
 
@@ -40,12 +45,18 @@ class Queue:
         self.size = self.max_size
         self.places = [0, 0, 0]  # descriptor, driver and device area
         self.ring: Ring | None = None
+        self.progress = 0  # how much of the next request is done
+        self.more = False  # there was enough to do for one turn: there may be more
         self.vector = 0xFFFF  # MSI-X, for the PCI transport
 
     @property
     def ready(self) -> bool:
         """Whether the driver has enabled it."""
         return self.ring is not None
+
+    def disable(self) -> None:
+        """It is not used any more; where it is stays."""
+        self.ring, self.progress, self.more = None, 0, False
 
     def enable(self, ram: Ram, features: int) -> None:
         """Begin to use it; ProtocolError when its areas cannot be. When it is in use, the features
@@ -77,9 +88,21 @@ class Queue:
         return self.ring.pop() if self.ring is not None else None
 
     def __iter__(self) -> Iterator[Chain]:
-        """The requests that are there, also those that come meanwhile."""
+        """The requests that are there, also those that come meanwhile: as many as are work for one
+        turn. Of the first so much is done already as ``progress`` says."""
+        left = WORK
         while (chain := self.pop()) is not None:
             yield chain
+            left -= REQUEST_WORK + chain.work
+            if left <= 0 or self.more:
+                self.more = True
+                return
+
+    def postpone(self, chain: Chain, progress: int) -> None:
+        """So much of a request is done, and the rest is for a later turn: it comes again."""
+        if self.ring is not None:
+            self.ring.unpop(chain)
+        self.progress, self.more = progress, True
 
     def mark(self) -> list[int]:
         """Where ``pop`` is."""
@@ -94,6 +117,7 @@ class Queue:
         """A request is done, and its first ``written`` writable bytes are; ``publish`` tells."""
         if self.ring is not None:
             self.ring.push(chain, written)
+            self.progress = 0
 
     def show(self) -> None:
         """Let the driver see what was pushed."""
@@ -107,9 +131,14 @@ class Queue:
     # State
 
     def state(self) -> dict[str, Any]:
-        """Plain data; no request may be under way."""
+        """Plain data. A request that is done in part is still in the ring."""
         position = self.ring.state() if self.ring is not None else None
-        return {"size": self.size, "places": list(self.places), "position": position}
+        return {
+            "size": self.size,
+            "places": list(self.places),
+            "position": position,
+            "progress": self.progress,
+        }
 
     def load_state(self, state: Mapping[str, Any], ram: Ram | None, features: int) -> None:
         """Take over a saved state."""
@@ -119,6 +148,7 @@ class Queue:
             self.enable(ram, features)
             assert self.ring is not None
             self.ring.load_state(list(state["position"]))
+            self.progress = state.get("progress", 0)
 
     def __repr__(self) -> str:
         return f"<Queue of {self.size}, {'ready' if self.ready else 'off'}>"

@@ -14,6 +14,9 @@ MAX_CHAIN = 1024
 """Descriptors of one request, and what the host's preadv takes (IOV_MAX). Section 2.7.5.3.1 allows
 a queue's size; drivers make longer indirect tables."""
 
+DESCRIPTOR_WORK = 1 << 11
+"""What it costs to look at a descriptor, in bytes that could be moved instead."""
+
 # 2.7.5 and 2.8.13: flags of a descriptor
 NEXT, WRITE, INDIRECT = 1, 2, 4
 
@@ -63,6 +66,11 @@ class Chain:
                 self.readable.append(view(address, size))
 
     @property
+    def work(self) -> int:
+        """How much it is to look at it and to move its bytes, as bytes."""
+        return DESCRIPTOR_WORK * self.length + self.room + sum([len(v) for v in self.readable])
+
+    @property
     def room(self) -> int:
         """How many bytes the device may write."""
         return sum([size for _, size in self.spans])
@@ -76,12 +84,36 @@ class Chain:
             tell(address, size if size < written else written)
             written -= size
 
+    def spans_between(self, start: int, stop: int) -> list[tuple[int, int]]:
+        """Where these of the writable bytes are.
+
+        >>> chain = Chain()
+        >>> chain.spans = [(0x1000, 5), (0x2000, 5)]
+        >>> chain.spans_between(3, 7)
+        [(4099, 2), (8192, 2)]
+        """
+        found, at = [], 0
+        for address, size in self.spans:
+            first, last = max(start - at, 0), min(stop - at, size)
+            if first < last:
+                found.append((address + first, last - first))
+            at += size
+        return found
+
+    def tell_between(self, ram: Ram, start: int, stop: int) -> None:
+        """The core learns of some bytes that were written, before the request is done."""
+        for address, size in self.spans_between(start, stop):
+            ram.written(address, size)
+
 
 class Ring(Protocol):
     """A ring in use. ``state`` is where it has got to."""
 
     def pop(self) -> Chain | None:
         """The next request. With None the driver knows to tell when there is one."""
+
+    def unpop(self, chain: Chain) -> None:
+        """Give back the request that was popped last: it comes again."""
 
     def mark(self) -> list[int]:
         """Where ``pop`` is."""

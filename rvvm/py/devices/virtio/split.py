@@ -86,6 +86,9 @@ class SplitRing:
                 raise ProtocolError("descriptors that go round in a circle")
             index = following
 
+    def unpop(self, chain: Chain) -> None:
+        self._next = self._next - 1 & WRAP
+
     def mark(self) -> list[int]:
         return [self._next]
 

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 from rvvm.py.devices.virtio.function import Function
-from rvvm.py.devices.virtio.queue import Queue
+from rvvm.py.devices.virtio.queue import REQUEST_WORK, WORK, Queue
 from rvvm.py.devices.virtio.ram import ProtocolError, Ram
 from rvvm.py.devices.virtio.ring import Chain
 from rvvm.py.disk import cut
@@ -31,6 +31,7 @@ NO_RECEIVE, NO_SEND = 1, 2  # flags of SHUTDOWN
 ROOM = 1 << 18  # buf_alloc: bytes that we keep of a connection
 MOST_CONNECTIONS = 512
 MOST_WAITING = 256  # packets without a buffer of the guest's; then its own wait, too
+MOST_FILLED = 64  # buffers with data for the guest, in one turn
 FIRST_PORT = 1 << 30  # of those that connect from the host
 _WRAP = 0xFFFF_FFFF
 
@@ -129,6 +130,7 @@ class Vsock(Function, kind=19):
             self._tell_reset()
 
     def _obey(self, queue: Queue) -> None:
+        left = WORK
         while len(self._out) < MOST_WAITING and (chain := queue.pop()) is not None:
             views = chain.readable
             total = sum([len(view) for view in views])
@@ -139,6 +141,10 @@ class Vsock(Function, kind=19):
                 raise ProtocolError(f"a packet of {packet.size} bytes in {total - HEADER.size}")
             self._take(packet, cut(views, HEADER.size, HEADER.size + packet.size))
             queue.push(chain)
+            left -= REQUEST_WORK + chain.work
+            if left <= 0:
+                queue.more = True
+                return
 
     def _take(self, packet: Packet, data: list[memoryview]) -> None:
         if packet.src_cid != self.cid:
@@ -269,7 +275,8 @@ class Vsock(Function, kind=19):
         self._say(it, SHUTDOWN, it.said)
 
     def _has_room(self) -> bool:
-        return len(self.connections) + len(self._asking) < MOST_CONNECTIONS
+        few = len(self.connections) + len(self._asking) < MOST_CONNECTIONS
+        return few and len(self._out) < MOST_WAITING
 
     def _free_port(self) -> int:
         used = {own for _, own in self.connections}
@@ -316,7 +323,12 @@ class Vsock(Function, kind=19):
             return
         while self._out and self._put(queue, self._out[0]):
             self._out.popleft()
+        filled = 0
         while self._waiting and not self._out:
+            if filled == MOST_FILLED:
+                self.go_on(queue)
+                break
+            filled += 1
             it = next(iter(self._waiting))
             del self._waiting[it]
             if not self._fill(queue, it):
