@@ -47,6 +47,7 @@ PYTHON_ROWS = """
     stats until
     console snapshot
     machine
+    line_editor
     conformance daemon disk_builder monitor terminal
     image_commands
     cli
