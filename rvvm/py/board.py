@@ -17,9 +17,12 @@ from rvvm.py.devices.device import Device, Target
 from rvvm.py.devices.htif import TOHOST, Htif, OutputOnly
 from rvvm.py.devices.virtio.function import Function
 from rvvm.py.devices.virtio.ram import Ram
+from rvvm.py.errors import UserError
 from rvvm.py.host import Clock, Host, Serial, SerialPort
 from rvvm.py.register import Window
 from rvvm.py.tree import Node, Property, Region, Specifier, Tree
+from rvvm.py.views.board import Placed, board_table, size_text
+from rvvm.py.views.table import Table
 
 if TYPE_CHECKING:
     from rvvm._core import Hart, System
@@ -65,6 +68,7 @@ class Board:
         self._claimed: list[tuple[Region, Node]] = []
         self._harts: dict[str, Hart] = {}  # by the path of the cpu node
         self._cards = list(self.host.cards)  # that have no slot yet
+        self._behind: dict[str, list[Function]] = {}  # by the path of the slot's node
         self.functions = [card.function for card in self._cards]
         self._add_memory()
         self._add_harts()
@@ -138,6 +142,7 @@ class Board:
     def cards(self, node: Node, bus: str, room: int) -> list[Function]:
         """Put the cards that fit into a node's slots."""
         fitting = [card for card in self._cards if card.fits(bus, node.name, node.path)][:room]
+        self._behind[node.path] = [card.function for card in fitting]
         for card in fitting:
             self._cards.remove(card)
             card.function.attach(self.ram, partial(self._report, node.path), self.lock)
@@ -303,6 +308,36 @@ class Board:
                 card.function.close()
             self.host.clock.close()
 
+    def table(self) -> Table:
+        """What is where: addresses, sizes, the classes that nodes are bound to, interrupts."""
+        placed = [self._placed(region, node) for region, node in self._claimed]
+        with_address = {node.path for _, node in self._claimed}
+        for path, device in self.devices.items():
+            if path not in with_address:
+                placed.append(Placed(None, 0, path, self._kind(path, device)))
+        ram, count = size_text(sum(region.size for region in self.memory)), len(self.harts)
+        name = self.tree.root.string("model", str(self.tree.source))
+        harts = "1 hart" if count == 1 else f"{count} harts"
+        return board_table(f"{name}: {harts}, {ram}", placed)
+
+    def _placed(self, region: Region, node: Node) -> Placed:
+        device = self.devices.get(node.path)
+        if device is None:
+            return Placed(region.base, region.size, node.path, "RAM")
+        kind = self._kind(node.path, device)
+        return Placed(region.base, region.size, node.path, kind, _wires(node, device))
+
+    def _kind(self, path: str, device: Device) -> str:
+        """The class that a node is bound to, with the virtio devices behind it."""
+        behind = ", ".join(type(function).__name__ for function in self._behind.get(path, ()))
+        return type(device).__name__ + (f" ({behind})" if behind else "")
+
+    def __repr__(self) -> str:
+        return self.table().text()
+
+    def _repr_html_(self) -> str:
+        return self.table().html()
+
     def state(self) -> dict[str, dict[str, Any]]:
         """The state of every device, by path."""
         with self.lock:
@@ -314,6 +349,22 @@ class Board:
         with self.lock:
             for path in reversed(self._controllers_last()):
                 self.devices[path].load_state(state[path])
+
+
+def _wires(node: Node, device: Device) -> list[tuple[str, int]]:
+    """The interrupts that a device raises: the controller's name and the number of each."""
+    try:
+        wires = device.wires(node) if device.lines else node.interrupts()
+    except UserError:  # of a node whose device has no use for them
+        return []
+    return [(_controller(it.node), it.cells[0] if it.cells else 0) for it in wires]
+
+
+def _controller(node: Node) -> str:
+    """A short name: that of the cpu for a hart's own, else a label."""
+    if CPU_INTERRUPT_CONTROLLER in node.compatible and node.parent is not None:
+        return node.parent.name
+    return (node.labels or [node.name])[0]
 
 
 class _HartInput:

@@ -17,6 +17,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from rvvm import _core
 from rvvm.py.errors import UserError
@@ -33,6 +34,14 @@ _SUPERVISOR = 1
 _A0, _A1, _A2 = 10, 11, 12
 
 
+class Place(NamedTuple):
+    """Something in RAM."""
+
+    start: int
+    size: int
+    what: str
+
+
 @dataclass
 class Plan:
     """Everything that a reset puts in place: bytes in RAM, and the first pc and arguments."""
@@ -44,6 +53,15 @@ class Plan:
     initrd: tuple[int, int] | None = None
     segments: list[Segment] = field(default_factory=list)
     symbols: dict[str, int] = field(default_factory=dict)
+    programs: list[Program] = field(default_factory=list)
+
+    def places(self) -> list[Place]:
+        """What lies where."""
+        found = [Place(it.start, it.end - it.start, Path(it.name).name) for it in self.programs]
+        if self.initrd is not None:
+            found.append(Place(self.initrd[0], self.initrd[1] - self.initrd[0], "initrd"))
+        size = self.devicetree_end - self.devicetree_at
+        return [*found, Place(self.devicetree_at, size, "devicetree")]
 
     def apply(self, system: _core.System) -> None:
         """Write the images and start every hart at the entry, as the SBI and Linux expect it."""
@@ -84,7 +102,7 @@ def make_plan(images: Images, rams: Sequence[Region], boot_hart: int) -> Plan:
     programs = [program for program in (firmware, kernel) if program]
     if not programs:
         raise UserError("nothing to run: name a --kernel or a --bios")
-    plan = Plan(entry=programs[0].entry)
+    plan = Plan(entry=programs[0].entry, programs=programs)
     for program in programs:
         plan.segments += program.segments
         plan.symbols.update(program.symbols)

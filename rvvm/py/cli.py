@@ -206,6 +206,7 @@ class Session:
 
     def run(self, monitor: bool = False) -> int:
         """Until the guest, the user or a signal ends it; the exit status."""
+        self._terminal.held = monitor
         with self._terminal, contextlib.closing(self._machine.board):
             if monitor and self._monitor() is Next.QUIT:
                 return 0

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rvvm.py import arguments
@@ -34,6 +36,8 @@ class Console:
         self._input = bytearray()
         self._lock = threading.Lock()
         self._cursor = 0
+        self.echo = in_notebook()
+        """Whether a run shows what the guest prints, where nobody says otherwise."""
 
     # The device's end.
 
@@ -99,18 +103,21 @@ class Console:
         """What the guest has printed, as UTF-8: all of it, or the last ``KEPT`` bytes and more."""
         return self._output.decode(errors="replace")
 
-    def expect(self, pattern: str | re.Pattern[str], timeout: float = 60) -> str:
+    def expect(
+        self, pattern: str | re.Pattern[str], timeout: float = 60, echo: bool | None = None
+    ) -> str:
         """Run until ``pattern`` is printed after the last match; the text from there to its end.
 
         A str is looked for as it stands, a compiled pattern is searched. TimeoutError when it does
-        not come within ``timeout`` seconds, EOFError when the machine ends first.
+        not come within ``timeout`` seconds, EOFError when the machine ends first. ``echo`` shows
+        what is printed meanwhile, as in ``Machine.run``.
         """
         timeout = arguments.duration("timeout", timeout)
         compiled = _compile(pattern)
         found = self._search(compiled)
         if found is not None:
             return found
-        stop = self._machine.run(until=Printed(self, compiled) | seconds(timeout))
+        stop = self._machine.run(until=Printed(self, compiled) | seconds(timeout), echo=echo)
         found = self._search(compiled)
         if found is not None:
             return found
@@ -121,6 +128,22 @@ class Console:
         if stop.reason != "until":
             raise TimeoutError(f"the machine stopped ({stop}) before {pattern!r}; {last}")
         raise TimeoutError(f"no {pattern!r} in {timeout:g} s; {last}")
+
+    @contextmanager
+    def shown(self, echo: bool | None = None) -> Iterator[None]:
+        """While entered, what the guest prints is shown on stdout, if ``echo`` or the default
+        says so."""
+        if not (self.echo if echo is None else echo):
+            yield
+            return
+        from rvvm.py.echo import Echo
+
+        with Echo() as shown:
+            self.listeners.append(shown.put)
+            try:
+                yield
+            finally:
+                self.listeners.remove(shown.put)
 
     def unread(self) -> bytes:
         """What was printed after the last match of ``expect``."""
@@ -168,6 +191,13 @@ class Printed(Condition):
 
     def __repr__(self) -> str:
         return f"printed({self.pattern.pattern!r})"
+
+
+def in_notebook() -> bool:
+    """Whether a Jupyter kernel runs this; nothing is imported to find out."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return getattr(shell, "kernel", None) is not None
 
 
 def _compile(pattern: str | bytes | re.Pattern[str] | re.Pattern[bytes]) -> re.Pattern[bytes]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, lru_cache
 
 from rvvm import _core
 from rvvm.py import arguments
 from rvvm.py.arguments import UnknownName
 from rvvm.py.views.csr import CsrRow, FieldRow, csr_list, csr_table, summary
-from rvvm.py.views.table import Table
+from rvvm.py.views.table import Table, hexadecimal
 
 
 @cache
@@ -32,6 +32,14 @@ def csr_rows() -> Mapping[str, CsrRow]:
 @cache
 def _rows_by_address() -> Mapping[int, CsrRow]:
     return {row.address: row for row in csr_rows().values()}
+
+
+@lru_cache(maxsize=64)
+def _reset_values(identity: int, extensions: frozenset[str]) -> Mapping[int, int]:
+    """Every CSR of such a hart after reset, by address."""
+    hart = _core.System().add_hart(identity, sorted(extensions))
+    values = hart.registers()["csr"]
+    return {csr_rows()[name].address: value for name, value in values.items()}
 
 
 class CsrValue(int):
@@ -133,11 +141,23 @@ class Csrs:
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *self]
 
+    def table(self) -> Table:
+        """Every CSR that the hart has."""
+        return csr_list(self._pairs())
+
+    def changed(self, how: str = "; h.csr.table() shows all") -> Table:
+        """Those whose value is not that of a reset; the others are folded. ``how`` ends the line
+        that counts them."""
+        reset = _reset_values(self._hart.id, frozenset(self._hart.extensions))
+        table = csr_list(self._pairs(), reset, how)
+        table.title = f"hart {self._hart.id}  mstatus {hexadecimal(self['mstatus'])}"
+        return table
+
     def __repr__(self) -> str:
-        return csr_list(self._pairs()).text()
+        return self.changed().text()
 
     def _repr_html_(self) -> str:
-        return csr_list(self._pairs()).html()
+        return self.changed().html()
 
     def _pairs(self) -> Iterator[tuple[CsrRow, int]]:
         return ((csr_rows()[name], int(self[name])) for name in self)

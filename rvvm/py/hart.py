@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
+from typing import SupportsIndex, overload
 
 from rvvm import _core
 from rvvm.py import arguments
@@ -11,6 +12,7 @@ from rvvm.py.arguments import UnknownName
 from rvvm.py.csr import Csrs
 from rvvm.py.symbols import Symbols
 from rvvm.py.views import registers, traps
+from rvvm.py.views.board import harts_tables
 from rvvm.py.views.listing import Listing, disassemble
 from rvvm.py.views.page_tables import TranslationView
 from rvvm.py.views.table import Hex, Table
@@ -122,6 +124,32 @@ def _bits(name: str, value: int | float) -> int:
     return arguments.bits(name, value)
 
 
+class Harts(list["Hart"]):
+    """The harts of a machine, by number; they show themselves side by side."""
+
+    @overload
+    def __getitem__(self, number: SupportsIndex) -> Hart: ...
+    @overload
+    def __getitem__(self, number: slice) -> list[Hart]: ...
+    def __getitem__(self, number: SupportsIndex | slice) -> Hart | list[Hart]:
+        if isinstance(number, slice):
+            return Harts(super().__getitem__(number))
+        at = arguments.integer("hart", number, -1 << 63)
+        if not -len(self) <= at < len(self):
+            raise IndexError(f"no hart {at}: there are {len(self)}, numbered from 0")
+        return super().__getitem__(at)
+
+    def tables(self) -> list[Table]:
+        """A few harts in each."""
+        return harts_tables(self)
+
+    def __repr__(self) -> str:
+        return "\n\n".join(table.text() for table in self.tables())
+
+    def _repr_html_(self) -> str:
+        return "".join(table.html() for table in self.tables())
+
+
 class Hart:
     """One hart of a paused machine. Everything is read live and may be written."""
 
@@ -188,6 +216,10 @@ class Hart:
     def last_trap(self) -> Table:
         """The last trap it took, by name."""
         return traps.trap_table(self.core.last_trap)
+
+    def place(self) -> str:
+        """Where pc is, as symbol and distance; empty where no symbol is near."""
+        return self.symbols.name(self.pc)
 
     def integer(self, number: int) -> int:
         """Register x``number``, 0 to 2^64-1."""
@@ -263,7 +295,7 @@ class Hart:
         return code
 
     def _integer_table(self) -> Table:
-        symbol = self.symbols.name(self.pc)
+        symbol = self.place()
         return registers.integer_table(self, f" {symbol}" if symbol else "")
 
     def __repr__(self) -> str:

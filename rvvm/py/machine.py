@@ -15,7 +15,7 @@ from rvvm.py.completion import complete, set_chosen
 from rvvm.py.console import Console
 from rvvm.py.engines.engine import ExitLike
 from rvvm.py.errors import UserError
-from rvvm.py.hart import Hart
+from rvvm.py.hart import Hart, Harts
 from rvvm.py.host import Card, Clock, Host
 from rvvm.py.memory import Memory
 from rvvm.py.options import Options
@@ -56,6 +56,10 @@ class Stop:
     detail: int = 0
     condition: Condition | None = None
 
+    def __repr__(self) -> str:
+        why = self.condition if self.condition is not None else hex(self.detail)
+        return f"Stop({self.reason}: {why}, hart {self.hart})"
+
     def __str__(self) -> str:
         what = self.condition if self.condition is not None else f"{self.detail:#x}"
         return f"{self.reason} {what} on hart {self.hart}"
@@ -94,8 +98,8 @@ class Machine:
         self.line = self._connect_console()
         self.board = self._make_board(cards())
         self.symbols = Symbols()
-        self.memory = Memory(self.system, self.symbols, self.board.memory)
-        self.harts = [Hart(core, self.symbols) for core in self.system.harts]
+        self.memory = Memory(self.system, self.symbols, self.board.memory, self._loaded)
+        self.harts = Harts(Hart(core, self.symbols) for core in self.system.harts)
         self.status: int | None = None
         self._paused = self._rebooting = self._running = False
         self._breakpoints: Counter[int] = Counter()
@@ -117,6 +121,10 @@ class Machine:
             self._plan = boot.make_plan(images, self.board.memory, self.harts[0].id)
             self._finish_tree(self._plan)
         return self._plan
+
+    def _loaded(self) -> Sequence[boot.Place]:
+        """What a reset has put into RAM; nothing is known of it in a loaded machine."""
+        return self._plan.places() if self._plan is not None else ()
 
     @classmethod
     def _made_of(
@@ -224,14 +232,25 @@ class Machine:
 
     # Running it.
 
-    def run(self, until: Condition | None = None, timeout: float | None = None) -> Stop:
+    def run(
+        self,
+        until: Condition | None = None,
+        timeout: float | None = None,
+        echo: bool | None = None,
+    ) -> Stop:
         """Run until the guest ends, a condition comes true, or somebody pauses.
 
         ``timeout`` is in seconds of the host's time; TimeoutError when it passes first. After the
-        guest has ended the machine, ``run`` returns at once: ``reset`` starts it anew.
+        guest has ended the machine, ``run`` returns at once: ``reset`` starts it anew. ``echo``
+        shows what the guest prints meanwhile; ``console.echo`` is the default, which is True in a
+        notebook.
         """
         if until is not None:
             as_condition(until)
+        with self.console.shown(echo):
+            return self._run_within(until, timeout)
+
+    def _run_within(self, until: Condition | None, timeout: float | None) -> Stop:
         if timeout is None:
             return self._run(until)
         limit = seconds(arguments.duration("timeout", timeout))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, overload
 
 from rvvm import _core
 from rvvm.py import arguments
 from rvvm.py.symbols import Symbols
+from rvvm.py.views.board import memory_table
+from rvvm.py.views.table import Table
 
 if TYPE_CHECKING:
     from rvvm.py.tree import Region
@@ -24,11 +26,18 @@ class Memory:
     IndexError.
     """
 
-    def __init__(self, system: _core.System, symbols: Symbols, regions: Sequence[Region]) -> None:
+    def __init__(
+        self,
+        system: _core.System,
+        symbols: Symbols,
+        regions: Sequence[Region],
+        loaded: Callable[[], Sequence[tuple[int, int, str]]],
+    ) -> None:
         self._system = system
         self._symbols = symbols
         self.regions = tuple(regions)
         """Where there is RAM."""
+        self._loaded = loaded
 
     @overload
     def __getitem__(self, where: Address) -> int: ...
@@ -82,6 +91,18 @@ class Memory:
         while len(text) < limit and (byte := self.u8(start + len(text))):
             text.append(byte)
         return text.decode(errors="replace")
+
+    def table(self) -> Table:
+        """The regions of RAM, and what a reset puts there."""
+        regions = [(region.base, region.size, "RAM") for region in self.regions]
+        loaded = [(start, size, f"  {what}") for start, size, what in self._loaded()]
+        return memory_table("", sorted([*regions, *loaded], key=lambda it: (it[0], -it[1])))
+
+    def __repr__(self) -> str:
+        return self.table().text()
+
+    def _repr_html_(self) -> str:
+        return self.table().html()
 
     def _number(self, address: Address, size: int) -> int:
         return int.from_bytes(self._read(address, size), "little")

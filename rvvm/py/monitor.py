@@ -130,20 +130,26 @@ class Monitor:
         self._say(Table("", ("", ""), rows).text())
 
     def do_info(self, what: str = "registers", name: str = "") -> None:
-        """info registers|fp|csr [NAME|all]|trap|harts|symbols [PART]|stats|hot: show state"""
+        """info registers|fp|csr [NAME|all]|trap|harts|symbols [PART]|stats|hot|board|memory"""
         shows: Mapping[str, Callable[[], object]] = {
             "registers": lambda: self.hart.x,
             "fp": lambda: self.hart.f,
-            "csr": lambda: self._csr(name) if name else self.hart.csr,
+            "csr": lambda: self._csr(name),
             "trap": lambda: self.hart.last_trap,
             "harts": self._harts,
             "symbols": lambda: self._symbols(name),
             "stats": self.machine.stats,
-            "hot": self._hot,
+            "hot": lambda: self.machine.stats().hottest(),
+            "board": lambda: self.machine.board,
+            "memory": lambda: self.machine.memory,
         }
         self._say(repr(shows[_choose(what, shows, "subject")]()))
 
     def _csr(self, name: str) -> Table:
+        if name in ("", "all"):
+            return (
+                self.hart.csr.table() if name else self.hart.csr.changed("; info csr all shows all")
+            )
         return self.hart.csr[name].table()
 
     def _harts(self) -> Table:
@@ -152,13 +158,6 @@ class Monitor:
             for hart in self.machine.harts
         ]
         return Table("", ("hart", "mode", "pc", "instructions", ""), rows, {self._hart})
-
-    def _hot(self) -> Table:
-        rows = [
-            (f"{hot.share:.1%}", hexadecimal(hot.address), hot.symbol)
-            for hot in self.machine.stats().hottest()
-        ]
-        return Table("", ("share", "address", "symbol"), rows)
 
     def _symbols(self, part: str) -> Table:
         symbols = self.machine.symbols
@@ -380,7 +379,18 @@ _ALIASES = {
     "?": "help",
 }
 _ACCESSES = ("load", "store", "fetch")
-_SUBJECTS = ("registers", "fp", "csr", "trap", "harts", "symbols", "stats", "hot")
+_SUBJECTS = (
+    "registers",
+    "fp",
+    "csr",
+    "trap",
+    "harts",
+    "symbols",
+    "stats",
+    "hot",
+    "board",
+    "memory",
+)
 _ARGUMENTS = {
     "help": ("command",),
     "info": ("subject", "subject's name"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from rvvm.py import arguments
 from rvvm.py.symbols import Symbols
-from rvvm.py.views.table import Table
+from rvvm.py.views.table import Hex, Table, hexadecimal
 
 _LINE = 64
 """Bytes of code that count as one place."""
@@ -21,6 +21,21 @@ class Hot:
     address: int
     symbol: str
     share: float
+
+
+class Hottest(list[Hot]):
+    """The hottest places, the first most."""
+
+    def table(self) -> Table:
+        """Share, address and symbol of each."""
+        rows = [(f"{hot.share:.1%}", hexadecimal(hot.address), hot.symbol) for hot in self]
+        return Table("", ("share", "address", "symbol"), rows)
+
+    def __repr__(self) -> str:
+        return self.table().text()
+
+    def _repr_html_(self) -> str:
+        return self.table().html()
 
 
 class Stats(Mapping[str, int]):
@@ -51,14 +66,14 @@ class Stats(Mapping[str, int]):
     def __len__(self) -> int:
         return len(self._counters)
 
-    def hottest(self, count: int = 10) -> list[Hot]:
+    def hottest(self, count: int = 10) -> Hottest:
         """Lines of code by samples: one each 200,000 instructions of a hart."""
         count = arguments.integer("count", count)
         total = sum(self._samples.values())
-        return [
-            Hot(address, self._symbols.name(address), found / total)
+        return Hottest(
+            Hot(Hex(address), self._symbols.name(address), found / total)
             for address, found in self._samples.most_common(count)
-        ]
+        )
 
     @property
     def bytes_an_instruction(self) -> float:

@@ -8,7 +8,10 @@ from collections.abc import Iterator, Mapping
 
 from rvvm.py import arguments
 from rvvm.py.arguments import UnknownName
+from rvvm.py.views.table import Hex, Table, hexadecimal
 
+_SHOWN, _MOST = 20, 1000
+"""Symbols that the table shows, and that it has at all."""
 _SUM = re.compile(r"(?P<symbol>.+?)\s*(?P<sign>[+-])\s*(?P<distance>0x[0-9a-fA-F]+|\d+)")
 
 
@@ -18,7 +21,7 @@ class Symbols(Mapping[str, int]):
     >>> symbols = Symbols()
     >>> symbols.add({"main": 0x1000, "loop": 0x1010})
     >>> symbols["main"], symbols.name(0x1014), symbols.name(0x10)
-    (4096, 'loop+0x4', '')
+    (0x1000, 'loop+0x4', '')
     """
 
     _FAR = 1 << 20
@@ -34,7 +37,7 @@ class Symbols(Mapping[str, int]):
         self._sorted = sorted((address, name) for name, address in self._addresses.items())
 
     def __getitem__(self, name: str) -> int:
-        return self._addresses[name]
+        return Hex(self._addresses[name])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._addresses)
@@ -77,8 +80,18 @@ class Symbols(Mapping[str, int]):
             return self[parts["symbol"]] + (distance if parts["sign"] == "+" else -distance)
         raise UnknownName(f"no symbol {text!r}" + arguments.near(text, self._addresses))
 
+    def table(self) -> Table:
+        """By address; those that make the table long are folded, or only counted."""
+        rows = [(hexadecimal(address), name) for address, name in self._sorted[:_MOST]]
+        count = f"{len(self)} symbols" if len(self) != 1 else "1 symbol"
+        more = f"{len(self) - _SHOWN} more"
+        return Table(count, ("", ""), rows[:_SHOWN], folded=rows[_SHOWN:], more=more)
+
     def __repr__(self) -> str:
-        return f"Symbols({len(self)} names)"
+        return self.table().text()
+
+    def _repr_html_(self) -> str:
+        return self.table().html()
 
 
 def _number(text: str) -> int | None:

@@ -116,7 +116,8 @@ class Terminal:
     """Joins a machine's console to stdin and stdout while entered.
 
     ``on_command`` gets the letters typed after Ctrl-A, on the reading thread. Where it is not
-    ``joined``, the console is elsewhere, and only signals come from here.
+    ``joined``, the console is elsewhere, and only signals come from here. Where it is ``held``,
+    nothing is read until ``resume``: the first lines are the monitor's.
     """
 
     def __init__(
@@ -126,6 +127,7 @@ class Terminal:
         self._input = _descriptor(sys.stdin) if joined else -1
         self._output = _descriptor(sys.stdout) if joined else -1
         self._raw = RawMode(self._input)
+        self.held = False
         self._interactive = self._input >= 0 and os.isatty(self._input)
         self._keys = Keys(on_command)
         self._closing = threading.Event()
@@ -139,7 +141,8 @@ class Terminal:
         self._old_handlers[signal.SIGCONT] = signal.signal(signal.SIGCONT, self._on_continue)
         self._console.listeners.append(self._writer.put)
         self._writer.start()
-        self.resume()
+        if not self.held:
+            self.resume()
         threading.Thread(target=self._read_all, name="rvvm-stdin", daemon=True).start()
         return self
 

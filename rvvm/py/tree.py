@@ -40,6 +40,9 @@ class Region(NamedTuple):
     def __str__(self) -> str:
         return f"{self.base:#x}..{self.end - 1:#x}"
 
+    def __repr__(self) -> str:
+        return f"Region({self.base:#x}, {self.size:#x})"
+
 
 class Specifier(NamedTuple):
     """A phandle and the cells that follow it, e.g. one interrupt: its controller and number."""

@@ -36,11 +36,11 @@ def test_includes_point_down() -> None:
 # A Python room (a module or a folder of rvvm/py) may use itself and the rooms of the rows above it.
 PYTHON_ROWS = """
     _core arguments errors
-    register resources scratch symbols throttle views
-    disk elf host images memory net preprocessor savefile share stream tree
+    echo register resources scratch throttle views
+    disk elf host images net preprocessor savefile share stream symbols tree
     bases lines ninep qcow2
     program
-    csr dtb dts isa parsed
+    csr dtb dts isa memory parsed
     completion devices fdt hart
     board boot cards
     engines options

@@ -8,6 +8,8 @@ from html import unescape
 
 import pytest
 
+from rvvm.py.symbols import Symbols
+from rvvm.py.views.board import Placed, board_table, harts_tables, memory_table
 from rvvm.py.views.csr import CsrRow, FieldRow, csr_list, csr_table, summary
 from rvvm.py.views.listing import Listing, disassemble
 from rvvm.py.views.page_tables import TranslationView
@@ -41,6 +43,12 @@ class FakeHart:
     def floating(self, number: int) -> int:
         return number << 52
 
+    waiting: bool = False
+    instret: int = 1_000_000
+
+    def place(self) -> str:
+        return "main+0x4"
+
 
 @dataclass
 class FakeStep:
@@ -71,6 +79,9 @@ TABLES = [
     floating_table(FakeHart()),
     Listing(disassemble(bytes.fromhex("130515000100ffffffff"), 0x1000, 8), 0x1004).table(),
     TranslationView(0x1000, "load", FakeTranslation(steps=[FakeStep("S", 2, 8, 8)])).table(),
+    board_table("a board", [Placed(0x1000, 0x100, "/soc/uart@1000", "Uart", [("plic", 10)])]),
+    memory_table("memory", [(0x8000_0000, 1 << 30, "RAM")]),
+    *harts_tables([FakeHart(), FakeHart(4)]),
 ]
 
 
@@ -84,6 +95,61 @@ def test_text_and_html_say_the_same(table: Table) -> None:
         len(table.rows) + bool(table.title) + any(table.columns) + bool(table.note)
     )
     assert not any(line != line.rstrip() for line in text.splitlines())
+
+
+def test_folded_rows_are_counted_in_text_and_behind_a_line_in_html() -> None:
+    table = Table("t", ("a",), [("shown",)], folded=[("hidden",), ("<too>",)], more="2 more")
+    assert table.text() == "t\na\nshown\n2 more"
+    html = table.html()
+    details = html[html.index("<details>") :]
+    assert "<summary>2 more</summary>" in details and "hidden" in details and "&lt;too>" not in html
+    assert "&lt;too&gt;" in details and html.index("shown") < html.index("<details>")
+    assert "<details>" not in Table("t", ("a",), [("shown",)], more="0 more").html()
+
+
+def test_registers_with_their_reset_value_are_folded() -> None:
+    other = CsrRow("hedeleg", 0x602, "H", ())
+    table = csr_list([(HSTATUS, 7), (other, 5)], {0x600: 7, 0x602: 0}, "; how")
+    assert [row[1] for row in table.rows] == ["hedeleg"]
+    assert [row[1] for row in table.folded] == ["hstatus"]
+    assert table.text().endswith("1 more have their reset value; how")
+
+
+def test_a_board_by_address() -> None:
+    placed = [
+        Placed(None, 0, "/poweroff", "SysconPoweroff"),
+        Placed(0x8000_0000, 1 << 30, "/memory@80000000", "RAM"),
+        Placed(
+            0x1000,
+            0x1800,
+            "/soc/clint",
+            "Clint",
+            [(f"cpu@{n}", i) for n in range(5) for i in (3, 7)],
+        ),
+    ]
+    lines = board_table("mine", placed).text().splitlines()
+    assert [line.split()[0] for line in lines[2:]] == [
+        "0x1000..0x27ff",
+        "0x80000000..0xbfffffff",
+        "/poweroff",
+    ]
+    assert lines[2].endswith("Clint           cpu@0 3 7, cpu@1 3 7, cpu@2 3 7, and 2 more")
+    assert " 6 KiB " in lines[2] and " 1 GiB " in lines[3]
+
+
+def test_harts_stand_beside_each_other() -> None:
+    tables = harts_tables([FakeHart(number) for number in range(6)])
+    assert [table.columns[-1] for table in tables] == ["hart 3", "hart 5"]
+    assert re.search(r"^instret +1,000,000 +1,000,000$", tables[1].text(), re.MULTILINE)
+
+
+def test_many_symbols_are_counted() -> None:
+    symbols = Symbols()
+    symbols.add({f"name{number}": 0x1000 + number for number in range(2000)})
+    text = repr(symbols)
+    assert text.startswith("2000 symbols\n0x0000000000001000  name0\n")
+    assert text.endswith("\n1980 more") and len(text.splitlines()) == 22
+    assert len(symbols._repr_html_()) < 1_000_000 and "<details>" in symbols._repr_html_()
 
 
 def test_html_is_escaped() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
 
 from rvvm.py.register import Line, Place, Register, State, Window
+from rvvm.py.views.table import Table
 
 if TYPE_CHECKING:
     from rvvm._core import Hart, System
@@ -167,3 +168,6 @@ class Device:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {', '.join(self.show())}>"
+
+    def _repr_html_(self) -> str:
+        return Table(type(self).__name__, ("",), [(line,) for line in self.show()]).html()

@@ -28,6 +28,9 @@ class Exit:
     hart: int = 0
     detail: int = 0
 
+    def __repr__(self) -> str:
+        return f"Exit({self.reason!r}, hart={self.hart}, detail={self.detail:#x})"
+
 
 @runtime_checkable
 class Engine(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rvvm.py.views.table import Table, hexadecimal
@@ -75,13 +75,22 @@ def csr_table(row: CsrRow, value: int) -> Table:
     return Table(title, ("bits", "field", "value", "kind"), rows, marked)
 
 
-def csr_list(values: Iterable[tuple[CsrRow, int]]) -> Table:
-    """Many registers, one line each."""
-    rows = [
-        (f"{row.address:#05x}", row.name, hexadecimal(value), _fields(row, value))
-        for row, value in values
-    ]
-    return Table("", ("address", "name", "value", "fields that are set"), rows)
+def csr_list(
+    values: Iterable[tuple[CsrRow, int]],
+    reset: Mapping[int, int] | None = None,
+    how: str = "",
+) -> Table:
+    """Many registers, one line each. Those with their ``reset`` value, by address, are folded, and
+    a line says how many they are and ``how`` to see them."""
+    shown: list[tuple[str, ...]] = []
+    folded: list[tuple[str, ...]] = []
+    for row, value in values:
+        changed = reset is None or reset.get(row.address) != value
+        line = (f"{row.address:#05x}", row.name, hexadecimal(value), _fields(row, value))
+        (shown if changed else folded).append(line)
+    more = f"{len(folded)} more have their reset value{how}"
+    columns = ("address", "name", "value", "fields that are set")
+    return Table("", columns, shown, folded=folded, more=more)
 
 
 def _fields(row: CsrRow, value: int) -> str:

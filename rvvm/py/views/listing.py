@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from rvvm.py.views.table import Table
+from rvvm.py.views.table import Hex, Table
 
 if TYPE_CHECKING:
     import capstone
@@ -60,7 +60,7 @@ def disassemble(code: bytes, address: int, count: int, name: Namer | None = None
         at = address + offset
         symbol = name(at) if name else ""
         bits = int.from_bytes(piece, "little")
-        lines.append(Line(at, bits, size, _text(piece, at), symbol))
+        lines.append(Line(Hex(at), Hex(bits), size, _text(piece, at), symbol))
         offset += size
     return lines
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from rvvm.py.views.table import Table
+from rvvm.py.views.table import Hex, Table
 from rvvm.py.views.traps import cause_name
 
 _COLUMNS = ("stage", "level", "entry at", "in RAM at", "entry", "flags", "note")
@@ -55,7 +55,7 @@ class TranslationView:
     """
 
     def __init__(self, address: int, access: str, result: TranslationLike) -> None:
-        self.address = address
+        self.address = Hex(address)
         self.access = access
         self.result = result
 
@@ -67,7 +67,8 @@ class TranslationView:
     @property
     def physical(self) -> int | None:
         """The host-visible physical address, or None when the access faults."""
-        return self.result.physical
+        physical = self.result.physical
+        return None if physical is None else Hex(physical)
 
     @property
     def cause(self) -> int | None:

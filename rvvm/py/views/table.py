@@ -15,6 +15,7 @@ class Table:
 
     ``marked`` holds the indices of rows that deserve the eye (the next instruction, a changed
     register, the page table entry that faulted): ``>`` in the text, a background in the HTML.
+    ``folded`` rows are not shown but for the line ``more``, which unfolds them in a notebook.
 
     >>> print(Table("Colours", ("name", "code"), [("red", 31), ("green", 32)], marked={1}))
     Colours
@@ -28,6 +29,8 @@ class Table:
     rows: Sequence[Sequence[object]]
     marked: set[int] = field(default_factory=set)
     note: str = ""
+    folded: Sequence[Sequence[object]] = ()
+    more: str = ""
 
     def text(self) -> str:
         """The table in columns, no trailing blanks; no header line when columns are unnamed."""
@@ -36,7 +39,8 @@ class Table:
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)] if lines else []
         shown = [self._line(row, widths, index) for index, row in enumerate(cells)]
         header = [self._line(self.columns, widths)] if any(self.columns) else []
-        return "\n".join([*filter(None, [self.title]), *header, *shown, *filter(None, [self.note])])
+        notes = [self.note, self.more if self.folded else ""]
+        return "\n".join([*filter(None, [self.title]), *header, *shown, *filter(None, notes)])
 
     def _line(self, row: Sequence[str], widths: Sequence[int], index: int | None = None) -> str:
         mark = ("> " if index in self.marked else "  ") if self._has_margin() else ""
@@ -55,7 +59,14 @@ class Table:
             for index, row in enumerate(self.rows)
         )
         note = f"<div>{_escaped(self.note)}</div>" if self.note else ""
-        return f"<table>{caption}{header}{body}</table>{note}"
+        return f"<table>{caption}{header}{body}</table>{note}{self._fold(header)}"
+
+    def _fold(self, header: str) -> str:
+        if not self.folded:
+            return ""
+        body = "".join(_html_row(row, "td") for row in self.folded)
+        summary = f"<summary>{_escaped(self.more)}</summary>"
+        return f"<details>{summary}<table>{header}{body}</table></details>"
 
     __str__ = text
     __repr__ = text
