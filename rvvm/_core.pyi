@@ -80,6 +80,9 @@ class Hart:
     def last_trap(self) -> dict[str, Any] | None:
         """cause, interrupt, epc, tval, tval2, tinst, to (``M``, ``HS``, ``VS``), gva."""
     @property
+    def deadline(self) -> int:
+        """The value of ``time`` at which an enabled timer fires next; 2**64 - 1 for never."""
+    @property
     def traps(self) -> int: ...
     def x(self, number: int) -> int: ...
     def set_x(self, number: int, value: int) -> None: ...

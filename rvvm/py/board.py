@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import rvvm.py.devices  # noqa: F401  # makes the devices known
 from rvvm.py import isa
-from rvvm.py.completion import PAGE, cpu_nodes, hart_id, memory_nodes
+from rvvm.py.completion import DEFAULT_TIMEBASE, PAGE, cpu_nodes, hart_id, memory_nodes
 from rvvm.py.devices.device import Device, Target
 from rvvm.py.devices.htif import TOHOST, Htif, OutputOnly
 from rvvm.py.devices.virtio.function import Function
@@ -31,7 +31,6 @@ CPU_INTERRUPT_CONTROLLER = "riscv,cpu-intc"
 LOCAL_INTERRUPTS = 64  # Privileged spec: mip has as many bits
 NOWHERE = 0xFFFF_FFFF  # sifive,plic-1.0.0 binding: a context that is not connected
 ADDRESS_BITS = 56  # Privileged spec: the widest physical address
-DEFAULT_TIMEBASE = 10_000_000
 _PROGRAM = "the program's HTIF"
 """Among the devices' paths, that of one which no node describes."""
 
@@ -175,8 +174,24 @@ class Board:
                 continue
             if node.compatible and ("reg" not in node or node.physical() is not None):
                 found.append(node)
+            elif node.compatible:
+                self._check_unreachable(node)
             found += self._device_nodes(node)
         return found
+
+    def _check_unreachable(self, node: Node) -> None:
+        """Section 2.3.8: without ``ranges`` a bus's children have no address that a hart can use.
+
+        A controller of another kind of bus (I2C, SPI) has none rightly.
+        """
+        bus = node.parent
+        while bus is not None and "ranges" in bus:
+            bus = bus.parent
+        if bus is not None and ("simple-bus" in bus.compatible or self._class_of(node)):
+            raise bus.error(
+                f"has no ranges, so that no hart reaches {node.name} ({node.source});"
+                " where addresses are the same as above, add: ranges;"
+            )
 
     @staticmethod
     def _class_of(node: Node) -> type[Device] | None:

@@ -14,6 +14,7 @@ import click
 import rvvm
 from rvvm.py import daemon
 from rvvm.py import options as known
+from rvvm.py.advice import Advisor
 from rvvm.py.conformance import (
     LIMIT_STATUS,
     Signature,
@@ -150,11 +151,10 @@ def machine_command(
     if log_commits:
         check_writable(Path(log_commits), "--log-commits")
         machine.system.log_commits(log_commits)
-    limit = instructions(max_instructions) if max_instructions is not None else None
     with daemon.pidfile(Path(pidfile) if pidfile is not None else None):
         if ready is not None:
             ready()
-        status = Session(machine, limit).run(monitor)
+        status = Session(machine, max_instructions).run(monitor)
     if log_commits:
         machine.system.log_commits(None)
     if result:
@@ -197,27 +197,41 @@ def _background(options: dict[str, Any], monitor: bool) -> Callable[[], None]:
 class Session:
     """A machine at a terminal: runs it, and does what is typed after Ctrl-A."""
 
-    def __init__(self, machine: Machine, limit: Condition | None) -> None:
+    def __init__(self, machine: Machine, most: int | None) -> None:
         self._machine = machine
-        self._limit = limit
+        self._end = None if most is None else machine.instret + most
         self._command = ""
         joined = machine.options.on_terminal
+        self._advisor = Advisor(machine, self._advise, machine.pause)
         self._terminal = Terminal(machine.console, self._on_command, joined)
 
     def run(self, monitor: bool = False) -> int:
         """Until the guest, the user or a signal ends it; the exit status."""
         self._terminal.held = monitor
-        with self._terminal, contextlib.closing(self._machine.board):
+        advice = self._advisor.watching(self._terminal.interactive)
+        with self._terminal, contextlib.closing(self._machine.board), advice:
             if monitor and self._monitor() is Next.QUIT:
                 return 0
             while True:
-                stop = self._machine.run(until=self._limit)
+                stop = self._machine.run(until=self._limit())
                 if stop.reason == "halt":
                     return _status(stop.detail)
                 if stop.reason == "until":
                     return LIMIT_STATUS
+                self._advisor.judge()
                 if self._handle(self._command) is Next.QUIT:
                     return 0
+
+    def _limit(self) -> Condition | None:
+        """What is left of the instructions, also after a pause."""
+        if self._end is None:
+            return None
+        return instructions(max(0, self._end - self._machine.instret))
+
+    def _advise(self, text: str) -> None:
+        """A line of its own, wherever the guest's cursor is."""
+        begins = self._machine.console.tail(1) in (b"", b"\n")
+        print("" if begins else "\n", f"rvvm: {text}", sep="", file=sys.stderr, flush=True)
 
     def _on_command(self, letter: str) -> None:
         """On the reading thread: the machine pauses, and the main thread handles it."""

@@ -38,6 +38,24 @@ def hart_id(cpu: Node) -> int:
     return regions[0].base
 
 
+DEFAULT_TIMEBASE = 10_000_000
+
+
+def set_timebase(tree: Tree) -> str:
+    """Where no node says how fast ``time`` ticks, /cpus does from now on; what to tell the user.
+
+    The binding riscv/cpus.yaml requires it, and Linux panics without it.
+    """
+    cpus = tree.find("/cpus")
+    if cpus is None or any("timebase-frequency" in node for node in [cpus, *cpu_nodes(tree)]):
+        return ""
+    cpus.set("timebase-frequency", DEFAULT_TIMEBASE)
+    return (
+        f"{cpus.source}: {cpus.path}: has no timebase-frequency, ticks of time in a second:"
+        f" taken to be timebase-frequency = <{DEFAULT_TIMEBASE}>;"
+    )
+
+
 def complete(tree: Tree, *, memory: int | None = None, harts: int | None = None) -> None:
     """Apply the overrides, and spell out what older software looks for."""
     if memory is not None:

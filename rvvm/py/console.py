@@ -145,6 +145,10 @@ class Console:
             finally:
                 self.listeners.remove(shown.put)
 
+    def tail(self, count: int) -> bytes:
+        """The last bytes that were printed, from any thread."""
+        return bytes(self._output[-count:])
+
     def unread(self) -> bytes:
         """What was printed after the last match of ``expect``."""
         return bytes(self._output[self._cursor :])

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from rvvm import _core
 from rvvm.py import arguments, boot, fdt
 from rvvm.py.board import Board, timebase
-from rvvm.py.completion import complete, set_chosen
+from rvvm.py.completion import complete, set_chosen, set_timebase
 from rvvm.py.console import Console
 from rvvm.py.engines.engine import ExitLike
 from rvvm.py.errors import UserError
 from rvvm.py.hart import Hart, Harts
-from rvvm.py.host import Card, Clock, Host
+from rvvm.py.host import Card, Clock, Host, complain
 from rvvm.py.memory import Memory
 from rvvm.py.options import Options
 from rvvm.py.symbols import Symbols
@@ -145,6 +145,8 @@ class Machine:
 
     def _tree(self) -> Tree:
         tree = fdt.load(self.options.board)
+        if note := set_timebase(tree):
+            complain(note)
         complete(tree, memory=self.options.memory_bytes, harts=self.options.harts)
         return tree
 
@@ -386,6 +388,11 @@ class Machine:
         elif exit.reason in _ASKED:
             return Stop(exit.reason, exit.hart, exit.detail)
         return None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether ``run`` is at work, in whatever thread."""
+        return self._running
 
     def pause(self) -> None:
         """From any thread: ``run`` returns at the next instruction boundary."""

@@ -37,7 +37,8 @@ class Memory:
         self._symbols = symbols
         self.regions = tuple(regions)
         """Where there is RAM."""
-        self._loaded = loaded
+        self.loaded = loaded
+        """What a reset puts there: start, size and name of each."""
 
     @overload
     def __getitem__(self, where: Address) -> int: ...
@@ -95,7 +96,7 @@ class Memory:
     def table(self) -> Table:
         """The regions of RAM, and what a reset puts there."""
         regions = [(region.base, region.size, "RAM") for region in self.regions]
-        loaded = [(start, size, f"  {what}") for start, size, what in self._loaded()]
+        loaded = [(start, size, f"  {what}") for start, size, what in self.loaded()]
         return memory_table("", sorted([*regions, *loaded], key=lambda it: (it[0], -it[1])))
 
     def __repr__(self) -> str:

@@ -121,6 +121,8 @@ def read_program(path: Path | str, what: str) -> Program:
         raise UserError(f"{what}: {path}: the file is empty")
     if data[:4] == _ELF_MAGIC:
         return _read_elf(data, str(path), what)
+    if (foreign := _foreign(data)) is not None:
+        raise UserError(f"{what}: {path}: {foreign}")
     return _read_linux(data, str(path)) or Program(
         str(path), "raw", (Segment(0, data, len(data)),), 0
     )
@@ -149,6 +151,40 @@ def _gunzip(data: Bytes, name: str) -> bytes:
         return gzip.decompress(data)
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{name}: not a whole gzip file ({error})") from None
+
+
+_FOREIGN = (
+    (56, b"ARM\x64", "a Linux kernel for arm64, not for RISC-V"),
+    (0x202, b"HdrS", "a Linux kernel for x86, not for RISC-V"),
+    (0x24, b"\x18\x28\x6f\x01", "a Linux kernel for 32-bit ARM, not for RISC-V"),
+    (4, b"zimg", "an EFI image with a compressed kernel: give the Image that is in it"),
+    (0, b"\xfd7zXZ\0", "compressed by xz, which is not unpacked here: xz -d"),
+    (0, b"\x28\xb5\x2f\xfd", "compressed by zstd, which is not unpacked here: zstd -d"),
+    (0, b"\x04\x22\x4d\x18", "compressed by lz4, which is not unpacked here: lz4 -d"),
+    (0, b"\x02\x21\x4c\x18", "compressed by lz4, which is not unpacked here: lz4 -d"),
+    (0, b"BZh", "compressed by bzip2, which is not unpacked here: bzip2 -d"),
+    (0, b"\x27\x05\x19\x56", "U-Boot's uImage: give the Image that is in it"),
+    (0, b"\xd0\x0d\xfe\xed", "a devicetree blob or a FIT image: --dtb takes devicetrees"),
+    (0, b"0707", "a cpio archive: --initrd takes those"),
+    (0, b"QFI\xfb", "a qcow2 disk: --drive takes those"),
+    (0x8001, b"CD001", "an ISO 9660 image: --drive takes disks"),
+    (0, b"!<arch>\n", "an ar archive or a Debian package: give the kernel that is in it"),
+)
+"""What is often given for a program: where its magic is, the magic, and what to say."""
+_PE_MACHINES = {0x8664: "x86-64", 0x14C: "x86", 0xAA64: "arm64", 0x1C2: "32-bit ARM"}
+
+
+def _foreign(data: Bytes) -> str | None:
+    """Why no hart can start this, where that is known; a raw image may be anything else."""
+    for offset, magic, why in _FOREIGN:
+        if data[offset : offset + len(magic)] == magic:
+            return why
+    if data[:2] == b"MZ" and len(data) >= 0x40:  # PE/COFF: the header is where 0x3c says
+        (at,) = struct.unpack_from("<I", data, 0x3C)
+        machine = int.from_bytes(data[at + 4 : at + 6], "little")
+        if data[at : at + 4] == b"PE\0\0" and machine in _PE_MACHINES:
+            return f"an EFI program for {_PE_MACHINES[machine]}, not for RISC-V"
+    return None
 
 
 def _read_linux(data: Bytes, name: str) -> Program | None:

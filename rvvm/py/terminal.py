@@ -128,7 +128,7 @@ class Terminal:
         self._output = _descriptor(sys.stdout) if joined else -1
         self._raw = RawMode(self._input)
         self.held = False
-        self._interactive = self._input >= 0 and os.isatty(self._input)
+        self.interactive = self._input >= 0 and os.isatty(self._input)
         self._keys = Keys(on_command)
         self._closing = threading.Event()
         self._reading = threading.Event()
@@ -192,9 +192,9 @@ class Terminal:
             return False
         if not data:
             return False
-        self._console.send(self._keys.feed(data) if self._interactive else data)
+        self._console.send(self._keys.feed(data) if self.interactive else data)
         # Flow control: a pipe is read as fast as the guest reads; a person must reach Ctrl-A.
-        while not self._interactive and self._console.pending and not self._closing.wait(_GATHER):
+        while not self.interactive and self._console.pending and not self._closing.wait(_GATHER):
             pass
         return True
 

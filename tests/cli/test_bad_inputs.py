@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import rvvm
 from machine import elves
 from rvvm.py.cli import main
 from rvvm.py.resources import resource
@@ -137,6 +139,11 @@ def test_arguments(
         (instead("/soc/serial@10000000", "/soc/serial@0"), "and there is no such"),
         (instead("/soc/serial@10000000", "/soc/rtc@101000"), "no serial device in use"),
         (instead("timebase-frequency = <10000000>", "timebase-frequency = <0>"), "timebase"),
+        (
+            instead("ranges;", ""),
+            r"board.dts:\d+: /soc: has no ranges, so that no hart reaches \S+ \(\S*board.dts:\d+\);"
+            r".*add: ranges;",
+        ),
         (instead("/dts-v1/;", '/dts-v1/;\n#include "nowhere.dtsi"'), r"board.dts:\d+.*nowhere"),
         (lambda _: "", "board.dts"),
         (lambda _: "\0\1\2 this is no devicetree", "board.dts"),
@@ -167,6 +174,53 @@ def test_programs(place: Path, capfd: pytest.CaptureFixture[str], image: bytes, 
     Path("bad.elf").write_bytes(image)
     line = complaint(capfd, "bad.elf")
     assert re.search(says, line) and "bad.elf" in line
+
+
+def _at(offset: int, magic: bytes, size: int = 0x9000) -> bytes:
+    return (bytes(offset) + magic).ljust(size, b"\0")
+
+
+_EFI = bytearray(_at(0x40, b"PE\0\0\x64\x86"))
+_EFI[:2], _EFI[0x3C] = b"MZ", 0x40
+
+
+@pytest.mark.parametrize(
+    ("image", "says"),
+    [
+        (_at(56, b"ARM\x64"), "kernel for arm64, not for RISC-V"),
+        (_at(0x202, b"HdrS"), "kernel for x86, not for RISC-V"),
+        (_at(0x24, b"\x18\x28\x6f\x01"), "32-bit ARM"),
+        (bytes(_EFI), "an EFI program for x86-64, not for RISC-V"),
+        (_at(0, b"MZ\0\0zimg"), "EFI image with a compressed kernel"),
+        (_at(0, b"\xfd7zXZ\0"), "xz -d"),
+        (_at(0, b"\x28\xb5\x2f\xfd"), "zstd -d"),
+        (_at(0, b"BZh9"), "bzip2 -d"),
+        (_at(0, b"\xd0\x0d\xfe\xed"), "--dtb takes"),
+        (_at(0, b"070701"), "--initrd takes"),
+        (_at(0, b"QFI\xfb"), "--drive takes"),
+        (_at(0x8001, b"CD001"), "ISO 9660"),
+        (_at(0, b"!<arch>\n"), "Debian package"),
+        (gzip.compress(_at(56, b"ARM\x64")), "kernel for arm64"),
+    ],
+)
+def test_kernels_of_other_kinds(
+    place: Path, capfd: pytest.CaptureFixture[str], image: bytes, says: str
+) -> None:
+    Path("Image").write_bytes(image)
+    line = complaint(capfd, "--bios", "none", "--kernel", "Image")
+    assert line.startswith("--kernel: Image: ") and says in line
+
+
+def test_a_tree_without_a_timebase(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The binding wants it, and Linux panics without it: a default that guests see, and a line."""
+    changed = board(without("timebase-frequency = <10000000>;"))
+    machine = rvvm.Machine(dtb=changed, kernel="good.elf", bios="none")
+    said = capfd.readouterr().err
+    assert re.fullmatch(
+        r"rvvm: \S*board.dts:\d+: /cpus: has no timebase-frequency, .* = <10000000>;\n", said
+    )
+    (at,) = (start for start, _, what in machine.memory.loaded() if what == "devicetree")
+    assert b"timebase-frequency\0" in bytes(machine.memory[at : at + 0x4000])
 
 
 def test_file_in_itself(place: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -48,7 +48,7 @@ PYTHON_ROWS = """
     console snapshot
     machine
     line_editor
-    conformance daemon disk_builder monitor terminal
+    advice conformance daemon disk_builder monitor terminal
     image_commands
     cli
 """

@@ -4,6 +4,7 @@
 #include "bind/faces.hpp"
 #include "engine/quick_csr.hpp"
 #include "hart/csr_file.hpp"
+#include "hart/interrupts.hpp"
 #include "hart/plain_csrs.hpp"
 #include "hart/trap.hpp"
 
@@ -226,7 +227,11 @@ void bind_hart(py::module_& m) {
       .def_readonly("pte_physical", &WalkStep::physical)
       .def_readonly("pte", &WalkStep::pte)
       .def_property_readonly("flags", [](const WalkStep& s) { return pte_flags(s.pte); })
-      .def_property_readonly("note", [](const WalkStep& s) { return pte_note(s.pte); });
+      .def_property_readonly("note", [](const WalkStep& s) { return pte_note(s.pte); })
+      .def("__repr__", [](const WalkStep& s) {
+        return py::str("Step({} level {}: {:#x} at {:#x}, {} {})")
+            .format(s.stage, s.level, s.pte, s.physical, pte_flags(s.pte), pte_note(s.pte));
+      });
 
   py::class_<TranslationFace>(m, "Translation")
       .def_property_readonly("ok", [](const TranslationFace& t) { return t.result.ok; })
@@ -263,6 +268,7 @@ void bind_hart(py::module_& m) {
       .def_property(
           "instret", [](const HartFace& f) { return f.hart().retired; },
           [](const HartFace& f, u64 count) { f.hart().retired = count; })
+      .def_property_readonly("deadline", [](const HartFace& f) { return next_deadline(f.hart()); })
       .def_property_readonly("traps", [](const HartFace& f) { return f.hart().traps; })
       .def_property_readonly("last_trap", &last_trap)
       .def_property_readonly("extensions", &extension_names)
