@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from rvvm.py.disk import cut
-from rvvm.py.share import File
+from rvvm.py.share import Entry, File
 
 Views = Sequence[memoryview]
 
@@ -63,6 +63,7 @@ _ATIME_GIVEN, _MTIME_GIVEN = 128, 256
 _REMOVE_FOLDER = 0x200
 _UNLOCKED = 2
 _MOST_NAMES = 16  # of a walk
+_MOST_FIDS = 1 << 16
 _NANO = 10**9
 
 
@@ -260,20 +261,18 @@ class Server:
     # Folders
 
     def on_readdir(self, fid: int, offset: int, count: int) -> bytes:
-        """Offsets count entries, after those of the folder itself and the one above."""
+        """Offsets are the host's. The folder above is not to be known: it is this one."""
         file, data = self._file(fid), bytearray()
         here = file.stat()
-        entries = file.list(anew=offset == 0)
-        for place in range(offset, len(entries) + 2):
-            if place < 2:
-                name, qid, kind = b"..."[: place + 1], _qid_fields(here), 4
-            else:
-                entry = entries[place - 2]
-                name = os.fsencode(entry.name)
-                qid, kind = _entry_qid(entry, here.st_dev)
-            if len(data) + _ENTRY.size + len(name) > min(count, self._room):
+        room = min(count, self._room)
+        for entry in file.list(_within(offset), room):
+            name = entry.name
+            if len(data) + _ENTRY.size + len(name) > room:
                 break
-            data += _ENTRY.pack(*qid, place + 1, kind, len(name)) + name
+            above = name in (b".", b"..")
+            qid = _qid_fields(here) if above else _entry_qid(entry, here.st_dev)
+            behind = entry.offset & (1 << 64) - 1
+            data += _ENTRY.pack(*qid, behind, entry.type, len(name)) + name
         return struct.pack("<I", len(data)) + data
 
     def on_mkdir(self, fid: int, name: bytes, mode: int, _group: int) -> bytes:
@@ -388,14 +387,9 @@ def _qid_of(folder: File, name: bytes) -> bytes:
         made.close()
 
 
-def _entry_qid(entry: os.DirEntry[str], device: int) -> tuple[tuple[int, int, int], int]:
-    """What a folder itself knows of an entry: qid and d_type."""
-    path = _path(entry.inode(), device)
-    if entry.is_dir(follow_symlinks=False):
-        return (_DIRECTORY, 0, path), 4
-    if entry.is_symlink():
-        return (_SYMLINK, 0, path), 10
-    return (0, 0, path), 8 if entry.is_file(follow_symlinks=False) else 0
+def _entry_qid(entry: Entry, device: int) -> tuple[int, int, int]:
+    """What a folder itself knows of an entry."""
+    return _kind(entry.type << 12), 0, _path(entry.inode, device)
 
 
 def _seconds(time: int) -> list[int]:
@@ -422,9 +416,10 @@ def _times(now: os.stat_result, valid: int, given: Sequence[int]) -> tuple[int, 
 
 
 def _allow_files() -> int:
-    """Every fid is a descriptor, an open one two: as many as may be, and some for ourselves."""
+    """Every fid is a descriptor, an open one two: as many as may be within reason, and some for
+    ourselves."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    most = 1 << 20 if hard == resource.RLIM_INFINITY else hard
-    return max(16, most // 4)
+    most = 4 * _MOST_FIDS if hard == resource.RLIM_INFINITY else hard
+    return max(16, min(most // 4, _MOST_FIDS))

@@ -11,8 +11,11 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Sequence
+import struct
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple, cast
 
 from rvvm.py.errors import UserError
 
@@ -27,13 +30,24 @@ def _refuse(number: int) -> OSError:
     return OSError(number, os.strerror(number))
 
 
+class Entry(NamedTuple):
+    """Of a folder: inode, the offset behind it, type (DT_DIR, ...), name."""
+
+    inode: int
+    offset: int
+    type: int
+    name: bytes
+
+
 class File:
-    """A file or folder below the shared one. ``handle`` cannot read or write: ``open`` can."""
+    """A file or folder below the shared one. ``handle`` cannot read or write: ``open`` can.
+
+    It is two descriptors at most, and keeps nothing else: a guest may have many.
+    """
 
     def __init__(self, handle: int, read_only: bool) -> None:
         self.handle, self.read_only = handle, read_only
         self.opened: int | None = None
-        self.entries: list[os.DirEntry[str]] | None = None
 
     def close(self) -> None:
         """It is not needed any more."""
@@ -109,7 +123,7 @@ class File:
     def _opened(self, descriptor: int) -> None:
         if self.opened is not None:
             os.close(self.opened)
-        self.opened, self.entries = descriptor, None
+        self.opened = descriptor
 
     def descriptor(self) -> int:
         """The open file; EBADF when it is not."""
@@ -117,14 +131,21 @@ class File:
             raise _refuse(errno.EBADF)
         return self.opened
 
-    def list(self, anew: bool) -> Sequence[os.DirEntry[str]]:
-        """What is in the folder; looked up once until ``anew``."""
-        if self.entries is None or anew:
-            descriptor = self.descriptor()
-            os.lseek(descriptor, 0, os.SEEK_SET)
-            with os.scandir(descriptor) as found:
-                self.entries = list(found)
-        return self.entries
+    def list(self, offset: int, room: int) -> list[Entry]:
+        """About ``room`` bytes of what is in the folder, from the beginning (0) or behind an entry;
+        empty at the end. The host's kernel knows what its offsets mean, so nothing is kept here."""
+        descriptor = self.descriptor()
+        os.lseek(descriptor, offset, os.SEEK_SET)
+        return [self._typed(entry) for entry in _entries(_read_folder(descriptor, room))]
+
+    def _typed(self, entry: Entry) -> Entry:
+        """Some file systems do not say what their entries are."""
+        if entry.type:
+            return entry
+        with contextlib.suppress(OSError):
+            mode = os.lstat(entry.name, dir_fd=self.handle).st_mode
+            return entry._replace(type=stat.S_IFMT(mode) >> 12)
+        return entry
 
     # Changes
 
@@ -198,6 +219,43 @@ def _plain(name: bytes) -> bytes:
     if name in (b"", b".", b"..") or b"/" in name or b"\0" in name:
         raise _refuse(errno.EINVAL)
     return name
+
+
+_RECORD = struct.Struct("<QqHB")  # getdents(2): struct linux_dirent64, before the name
+_LEAST_LISTED, _MOST_LISTED = 1 << 9, 1 << 15  # bytes; a name is one record at least
+
+
+@cache
+def _getdents() -> Callable[[int, bytearray, int], int]:
+    """The C library's: Python's os lists a folder as a whole only."""
+    import ctypes  # slow to import, and seldom needed
+
+    function = ctypes.CDLL(None, use_errno=True).getdents64
+    function.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t]
+    function.restype = ctypes.c_ssize_t
+
+    def call(folder: int, buffer: bytearray, size: int) -> int:
+        found = function(folder, (ctypes.c_char * size).from_buffer(buffer), size)
+        if found < 0:
+            raise _refuse(ctypes.get_errno())
+        return cast("int", found)
+
+    return call
+
+
+def _read_folder(descriptor: int, room: int) -> bytes:
+    buffer = bytearray(min(max(room, _LEAST_LISTED), _MOST_LISTED))
+    count = _getdents()(descriptor, buffer, len(buffer))
+    return bytes(buffer[:count])
+
+
+def _entries(data: bytes) -> Iterator[Entry]:
+    at = 0
+    while at < len(data):
+        inode, offset, size, kind = _RECORD.unpack_from(data, at)
+        name = data[at + _RECORD.size : at + size].partition(b"\0")[0]
+        yield Entry(inode, offset, kind, name)
+        at += size
 
 
 def open_folder(path: Path, read_only: bool) -> File:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import random
 import stat
 import struct
 import threading
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -80,9 +82,9 @@ def test_folders(client: Client, folder: Path) -> None:
         client.create(f"file {number}", start=made)
     (folder / "made/\udcff").touch()
     listed = client.list(client.open("made"), 1000)
-    assert [name for name, _, _ in listed[:2]] == [b".", b".."]
-    names = {name for name, _, _ in listed[2:]}
-    assert names == {f"file {n}".encode() for n in range(100)} | {b"\xff"}
+    names = [name for name, _, _ in listed]
+    wanted = {f"file {n}".encode() for n in range(100)} | {b"\xff", b".", b".."}
+    assert set(names) == wanted and len(names) == len(wanted)
     assert client.walk("made", b"\xff")
     kinds = {name: (kind, d_type) for name, kind, d_type in client.list(client.open())}
     assert kinds[b"made"] == (0x80, 4) and kinds[b"hello"] == (0, 8)
@@ -94,6 +96,43 @@ def test_folders(client: Client, folder: Path) -> None:
         client.unlink(os.fsencode(path.name), start=made)  # type: ignore[arg-type]
     client.unlink("made", folder=True)
     assert not (folder / "made").exists()
+
+
+def test_a_large_folder_is_not_kept(client: Client, folder: Path) -> None:
+    """However many names it has, and through however many fids it is looked at."""
+    names = {f"{number:04} {'x' * 200}" for number in range(3000)}
+    for name in names:
+        (folder / "sub" / name).touch()
+    fids = [client.open("sub") for _ in range(20)]
+    client.list(fids[0])
+    tracemalloc.start()
+    for fid in fids:
+        client.call("readdir", struct.pack("<IQI", fid, 0, 4096))
+    kept, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 64 << 10 and peak < 1 << 20
+    found = [os.fsdecode(name) for name, _, _ in client.list(fids[-1])]
+    assert len(found) == len(set(found)) and names < set(found)
+
+
+def test_a_folder_is_listed_from_anywhere(client: Client) -> None:
+    """Whatever a guest takes for an offset."""
+    fid = client.open()
+    for offset in (1, 77, 1 << 31, (1 << 63) - 1, 1 << 63, (1 << 64) - 1):
+        with contextlib.suppress(Refused):
+            client.call("readdir", struct.pack("<IQI", fid, offset, 4096))
+    assert {b"hello", b"sub"} <= {name for name, _, _ in client.list(fid)}
+
+
+def test_the_folder_above_is_not_to_be_known(client: Client) -> None:
+    fid = client.open()
+    data = client.call("readdir", struct.pack("<IQI", fid, 0, 4096))[4:]
+    paths = {}
+    while data:
+        _, _, path, _, _, size = struct.unpack_from("<BIQQBH", data)
+        paths[data[24 : 24 + size]] = path
+        data = data[24 + size :]
+    assert paths[b".."] == paths[b"."] == client.getattr(client.walk())["path"]
 
 
 def test_links(client: Client, folder: Path) -> None:

@@ -13,6 +13,7 @@ import contextlib
 import faulthandler
 import os
 import random
+import resource
 import socket
 import struct
 import tempfile
@@ -36,6 +37,7 @@ from rvvm.py.devices.virtio.entropy import Entropy
 from rvvm.py.devices.virtio.function import Function
 from rvvm.py.devices.virtio.network import Network
 from rvvm.py.devices.virtio.pci import VirtioPci
+from rvvm.py.devices.virtio.ring import MAX_CHAIN
 from rvvm.py.devices.virtio.shared_folder import SharedFolder
 from rvvm.py.devices.virtio.vsock import Vsock
 from rvvm.py.disk import open_disk
@@ -140,6 +142,8 @@ class CoreSystem(System):
 
 DATA = BASE + 0x20_0000  # requests, one every kilobyte
 PLACES = 64
+LONG = BASE + 0x30_0000  # an indirect table that names the same RAM many times
+LARGEST = 128 << 20  # how much more of the host's memory a session may take at its peak
 
 
 def _descriptor(rng: Random, packed: bool, size: int) -> bytes:
@@ -147,6 +151,8 @@ def _descriptor(rng: Random, packed: bool, size: int) -> bytes:
     if rng.random() < 0.05:
         address = rng.choice((0, BASE - 1, BASE + SIZE - 1, BASE + SIZE, (1 << 64) - 1, DATA + 3))
     length = rng.choice((0, 1, 16, 44, 64, 600, 1024, 4096))
+    if rng.random() < 0.03:
+        return struct.pack("<QIHH", LONG, 16 * MAX_CHAIN, *_long_flags(rng, packed))
     if rng.random() < 0.02:
         length = rng.choice((0xFFFF_FFFF, 1 << 31, SIZE))
     flags = rng.choice((0, 1, 1, 2, 2, 3, 4, rng.randrange(8)))
@@ -157,6 +163,24 @@ def _descriptor(rng: Random, packed: bool, size: int) -> bytes:
     return struct.pack("<QIHH", address, length, flags, following)
 
 
+def _long_flags(rng: Random, packed: bool) -> tuple[int, int]:
+    if packed:
+        return rng.randrange(16), 4 | rng.choice((0x80, 0x8000))
+    return 4, 0
+
+
+def _long_table(rng: Random) -> bytes:
+    """A request of gigabytes: a beginning that is likely, then the same bytes for ever."""
+    reads, size = rng.randrange(MAX_CHAIN), rng.choice((4096, 1 << 20, SIZE, SIZE - 4096))
+    rows = [(DATA + 1024, rng.choice((8, 12, 16, 44)), 0)]
+    rows += [(BASE + SIZE - size, size, 2 * (k >= reads)) for k in range(MAX_CHAIN - 2)]
+    rows += [(DATA, 1, 2)]
+    packed = [
+        struct.pack("<QIHH", at, n, flags | 1, k + 1) for k, (at, n, flags) in enumerate(rows)
+    ]
+    return b"".join(packed)[:-4] + struct.pack("<HH", 2, 0)
+
+
 def _fill(it: Bench, rng: Random, name: str) -> None:
     """Requests, and indirect tables."""
     for place in range(PLACES):
@@ -164,6 +188,7 @@ def _fill(it: Bench, rng: Random, name: str) -> None:
         if place % 8 == 0:
             data = b"".join(_descriptor(rng, False, 8) for _ in range(8))
         it.system.store(DATA + 1024 * place, data[:1024])
+    it.system.store(LONG, _long_table(rng))
 
 
 def _scribble(it: Bench, rng: Random, index: int, packed: bool) -> None:
@@ -203,6 +228,7 @@ def rings(name: str, rng: Random, folder: Path, rounds: int = 200) -> int:
     """How often it had to be reset."""
     function = DEVICES[name](folder)
     it, packed = Bench(function, CoreSystem()), rng.random() < 0.5
+    it.by_turns = True
     stopped = 0
     for _ in range(rounds):
         with it.lock:
@@ -216,6 +242,8 @@ def rings(name: str, rng: Random, folder: Path, rounds: int = 200) -> int:
             index = rng.randrange(len(it.queues))
             _scribble(it, rng, index, packed)
             it.kick(index)
+            for _ in range(rng.randrange(4)):
+                it.end_turn()
             it.guest.load(rng.choice((0x60, 0x70, 0xFC, 0x100 + rng.randrange(64))), 1)
             if rng.random() < 0.03:
                 it.slot.load_state(it.slot.state())
@@ -292,8 +320,16 @@ def run(seed: int, session: int) -> tuple[str, int]:
     """One of them; what it was, and how often the device stopped."""
     name, how = SESSIONS[session % len(SESSIONS)]
     rng = Random(f"{seed} {session}")
+    before = _peak()
     with tempfile.TemporaryDirectory(prefix="rvvm-fuzz-") as folder:
-        return f"{how.__name__} {name}", how(name, rng, Path(folder))
+        stopped = how(name, rng, Path(folder))
+    assert _peak() - before < LARGEST
+    return f"{how.__name__} {name}", stopped
+
+
+def _peak() -> int:
+    """Bytes of the host's memory that this process had at most."""
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _numbers(first: int | None, minutes: float) -> Iterator[int]:
