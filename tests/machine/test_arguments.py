@@ -76,7 +76,7 @@ def test_negative_numbers_are_stored_as_two_s_complement(machine: rvvm.Machine) 
 def test_numbers_of_other_libraries_are_taken(machine: rvvm.Machine) -> None:
     class Index:
         def __index__(self) -> int:
-            return machine.symbols["text"]
+            return int(machine.symbols["text"])
 
     assert machine.harts[0].read(Index(), 2) == b"hi"  # type: ignore[arg-type]
     assert machine.memory.u8(Index()) == ord("h")  # type: ignore[arg-type]
@@ -266,6 +266,7 @@ def test_every_public_method_has_a_row() -> None:
     exempt = {
         *("instret", "traps", "slow_engine", "snapshot", "fork", "close", "pause", "stop_soon"),
         *("reset", "put", "take", "give_back", "state", "load_state", "unread", "pending", "stats"),
+        *("place", "table", "tail", "shown"),
     }
     source = Path(__file__).read_text(encoding="utf-8")
     for owner in (rvvm.Machine, Hart, Memory, Console):
