@@ -24,10 +24,14 @@ from rvvm.py.errors import UserError
 from rvvm.py.images import cache, cpio
 
 SOURCES = Path(__file__).with_name("kernels")
-FLAGS = ("-O2", "-ffp-contract=off", "-fno-math-errno", "-fno-sanitize=all", "-static", "-s")
+FLAGS = ("-O2", "-ffp-contract=off", "-static", "-s")
+ZIG_FLAGS = ("-fno-math-errno", "-fno-sanitize=all")
+TARGETS = {"zig": "{}-linux-musl", "gcc": "{}-linux-gnu"}
+"""What each compiler's C library calls a target."""
 GROUPS = {
     "memory": ("sieve", "matrix", "hash", "sort", "chase", "copy"),
-    "floating point": ("nbody", "spectral", "mandelbrot"),
+    "floating point": ("nbody", "spectral", "mandelbrot", "singles"),
+    "C library": ("libm", "qsort"),
     "system": ("getppid", "fork", "exec", "faults", "pingpong"),
     "indirect": ("indirect", "bytecode", "fib"),
 }
@@ -49,10 +53,19 @@ Run = Callable[[], tuple[float, str]]
 
 
 def compile_for(target: str, sources: Path = SOURCES) -> Path:
-    """A folder's program for a target of zig's, which brings a C library of its own (musl)."""
+    """A folder's program: for a target of zig's, which brings a C library of its own (musl); or by
+    Debian's gcc, with glibc and with the errno of mathematics."""
     program = cache.folder("benchmarks") / f"{sources.name}-{target}"
-    words = ["-target", target, *FLAGS, "-o", str(program), *map(str, sorted(sources.glob("*.c")))]
-    done = subprocess.run([sys.executable, "-m", "ziglang", "cc", *words], stderr=subprocess.PIPE)
+    if target.endswith("-gnu"):
+        command = [f"{target}-gcc"]
+    else:
+        command = [sys.executable, "-m", "ziglang", "cc", "-target", target, *ZIG_FLAGS]
+    words = [*FLAGS, "-o", str(program), *map(str, sorted(sources.glob("*.c"))), "-lm"]
+    try:
+        done = subprocess.run([*command, *words], stderr=subprocess.PIPE)
+    except FileNotFoundError:
+        package = target.replace("_", "-")
+        raise UserError(f"there is no {command[0]} here: apt install gcc-{package}") from None
     if done.returncode:
         raise UserError(f"{sources.name} does not compile: {done.stderr.decode()[-500:]}")
     return program
@@ -146,6 +159,13 @@ def fill(report: Report, rows: Sequence[Row], others: Sequence[str]) -> None:
 @click.option("--runs", default=3, show_default=True, help="Runs of each kernel that count.")
 @click.option("--scale", default=1.0, show_default=True, help="Work; 1 is 0.5 to 1 s on QEMU each.")
 @click.option("--native", "with_native", is_flag=True, help="The same programs on this host too.")
+@click.option(
+    "--compiler",
+    type=click.Choice(list(TARGETS)),
+    default="zig",
+    show_default=True,
+    help="zig with musl, or Debian's gcc with glibc.",
+)
 @click.option("--cpu", "by_cpu", is_flag=True, help="CPU time of the host, of a whole program.")
 @peer.option
 @click.option("--json", "json_file", metavar="FILE", help="The figures as JSON; - for stdout.")
@@ -154,12 +174,14 @@ def main(
     runs: int,
     scale: float,
     with_native: bool,
+    compiler: str,
     by_cpu: bool,
     peers: Sequence[peer.Peer],
     json_file: str | None,
 ) -> None:
-    software = guest.Software.debian(initramfs(compile_for("riscv64-linux-musl")))
-    host = compile_for("x86_64-linux-musl") if with_native else None
+    target = TARGETS[compiler]
+    software = guest.Software.debian(initramfs(compile_for(target.format("riscv64"))))
+    host = compile_for(target.format("x86_64")) if with_native else None
     commands = peer.commands(software, peers)
     others = [who for who in commands if who != "rvvm"]
     report = Report(

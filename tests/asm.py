@@ -8,6 +8,7 @@ the table can be assembled at once.  The syntax is the usual one::
             ld      a1, 8(sp)
             beq     a0, a1, start
             amoadd.d.aqrl a0, a1, (a2)
+            fcvt.l.d a0, fa0, rdn
 
 with the pseudo-instructions of `PSEUDO` and the directives .half .word .dword .zero .align .org.
 """
@@ -53,6 +54,9 @@ PSEUDO: dict[str, str] = {
     "csrsi": "csrrsi x0, {0}, {1}",
     "csrci": "csrrci x0, {0}, {1}",
 }
+
+#: rounding modes, which an instruction may name behind its operands; else it is dynamic
+ROUNDING = {"rne": 0, "rtz": 1, "rdn": 2, "rup": 3, "rmm": 4, "dyn": 7}
 
 _SIZES = {".half": 2, ".word": 4, ".dword": 8}
 _FENCE_BITS = {"i": 8, "o": 4, "r": 2, "w": 1}
@@ -217,10 +221,11 @@ class _Assembler:
         kinds = row.operands()
         if name == "fence" and not operands:
             operands = ["iorw", "iorw"]
+        if "m" in row.fields:
+            named = bool(operands) and operands[-1] in ROUNDING
+            bits |= _place(ROUNDING[operands.pop() if named else "dyn"], row.fields["m"])
         if len(kinds) != len(operands):
             raise AsmError(f"{name} takes {kinds}, not {operands}")
-        if "m" in row.fields:
-            bits |= _place(7, row.fields["m"])  # dynamic rounding
         for kind, text in zip(kinds, operands, strict=True):
             bits |= self.operand(row, kind, text, pc)
         return bits

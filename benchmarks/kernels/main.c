@@ -10,7 +10,8 @@
 
 #define KERNELS(X) \
     X(sieve) X(matrix) X(hash) X(sort) X(nbody) X(spectral) X(mandelbrot) X(chase) X(copy) \
-    X(getppid) X(fork) X(exec) X(faults) X(pingpong) X(bytecode) X(indirect) X(fib)
+    X(getppid) X(fork) X(exec) X(faults) X(pingpong) X(bytecode) X(indirect) X(fib) \
+    X(libm) X(qsort) X(singles)
 
 #define DECLARE(name) extern const struct kernel name##_kernel;
 KERNELS(DECLARE)

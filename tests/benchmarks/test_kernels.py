@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
+import rvvm
 from benchmarks import guest, kernels, peer
 from benchmarks.side_by_side import Report
 
@@ -16,6 +17,25 @@ def test_each_kernel_is_in_one_group() -> None:
     source = (kernels.SOURCES / "main.c").read_text()
     known = re.findall(r"X\((?!name\b)(\w+)\)", source)
     assert sorted(kernels.NAMES) == sorted(known)
+
+
+@pytest.mark.long
+@pytest.mark.xdist_group("debian")
+def test_no_inner_loop_is_left_to_the_interpreter() -> None:
+    """Of what a kernel executes, next to nothing is more than translated code does."""
+    program = kernels.compile_for("riscv64-linux-musl")
+    m = rvvm.Machine(kernel="debian", initrd=kernels.initramfs(program), memory="512M")
+    m.console.expect(re.compile("# $"), timeout=600)
+    m.console.send(f"{kernels.SETTLE}\n")
+    m.console.expect("settled\r\n", timeout=600)
+    for name in ("memory", "floating point", "C library", "indirect"):
+        for kernel in kernels.GROUPS[name]:
+            before = m.stats()
+            m.console.send(f"/{kernels.IN_GUEST} 0.2 {kernel}\n")
+            m.console.expect(re.compile(rf"kernel {kernel} \d+ [0-9a-f]{{16}}"), timeout=300)
+            after = m.stats()
+            spent = {each: after[each] - before[each] for each in ("interpreted", "instructions")}
+            assert spent["interpreted"] < spent["instructions"] / 300, (kernel, spent)
 
 
 def test_means_are_of_whole_groups() -> None:

@@ -189,6 +189,23 @@ def _status(make: PieceMaker) -> str:
     return make.chance.choice(("mstatus", "sstatus", "sstatus"))
 
 
+def float_csrs(make: PieceMaker) -> Piece:
+    """fflags, frm and fcsr in every form, between instructions that raise flags."""
+    chance = make.chance
+    piece = floats(make)
+    for _ in range(chance.randrange(1, 5)):
+        form = chance.choice(("csrrw", "csrrs", "csrrc"))
+        operand = f"x{chance.choice((0, make.register()))}"
+        if chance.random() < 0.4:
+            form, operand = form + "i", str(chance.choice((0, 1, 2, 16, 31)))
+        csr = chance.choice(("fflags", "fflags", "frm", "fcsr"))
+        piece += fixed(f"{form} x{chance.choice((0, make.target()))}, {csr}, {operand}")
+        piece += floats(make)[:2]
+    if chance.random() < 0.7:  # else most modes are none that the host has
+        piece += fixed("csrrwi x0, frm, 0")
+    return piece
+
+
 def unit_off(make: PieceMaker) -> Piece:
     """FS to off, initial, clean, and back to dirty."""
     chance, status = make.chance, _status(make)
@@ -311,6 +328,7 @@ WEIGHTS: dict[Callable[[PieceMaker], Piece], int] = {
     call: 2,
     table_jump: 1,
     rounding: 3,
+    float_csrs: 3,
     unit_off: 1,
     permissions: 2,
     other_space: 2,

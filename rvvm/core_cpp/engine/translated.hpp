@@ -50,6 +50,8 @@ struct TranslatedState {
   alignas(16) std::array<u64, 2> box{~u64{0} << 32, 0};  // above a single
   alignas(16) std::array<u64, 2> sign{u64{1} << 63, 0};
   alignas(16) std::array<u64, 2> magnitude{~(u64{1} << 63), 0};
+  alignas(16) std::array<u64, 2> sign_of_single{u64{1} << 31, 0};
+  alignas(16) std::array<u64, 2> magnitude_of_single{~(u64{1} << 31), 0};  // keeps the box
 };
 
 }  // namespace rvvm

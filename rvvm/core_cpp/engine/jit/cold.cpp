@@ -78,7 +78,8 @@ void Translator::emit_cold(const ColdStub& stub) {
   if (behind.fp_live) {
     e.link(e.call(), thunks.load_fp);
     swap.load_float();
-    if (last == stub.place) return e.link(e.jmp(), behind.back);
+    // One that is no CSR access leaves frm as it was.
+    if (last == stub.place && !is_float_csr(behind.insn)) return e.link(e.jmp(), behind.back);
     e.link(e.jcc(Cond::ne), behind.back);
     swap.out();
     return leave_behind(stub, last);

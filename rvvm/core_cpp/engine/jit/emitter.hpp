@@ -224,7 +224,7 @@ class Emitter {
   void count(u8 opcode, Reg d, Reg s) {
     byte(0xf3);
     rr(two(opcode), d, s);
-  }  // b8 popcnt bc tzcnt bd lzcnt
+  }                            // b8 popcnt bc tzcnt bd lzcnt
   void setcc(Cond c, Reg d) {  // all of d
     rex(false, 0, 0, d, true);
     byte(0x0f);
@@ -311,8 +311,18 @@ class Emitter {
     vector({scalar_prefix(wide), 0x2a, long_}, d, a, s);
   }
   void cvt_float(Xmm d, Xmm a, Xmm s, bool from_wide) { vector(scalar(0x5a, from_wide), d, a, s); }
+  // Towards zero, or as MXCSR rounds.
   void cvtt_to_int(Reg d, Xmm s, bool wide, bool long_) {
     vector({scalar_prefix(wide), 0x2c, long_}, d, none, s);
+  }
+  void cvt_to_int(Reg d, Xmm s, bool wide, bool long_) {
+    vector({scalar_prefix(wide), 0x2d, long_}, d, none, s);
+  }
+  // To an integer in the same format, by AVX and below xmm16. `how` is a mode as in MXCSR or 4 for
+  // that one, and 8 more where nothing is inexact.
+  void round(Xmm d, Xmm s, bool wide, u8 how) {
+    vector({1, static_cast<u8>(0x0a + wide), false, 3}, d, s, s);
+    byte(how);
   }
   // FMA3, 213 forms: d = d * b + c.
   void fmadd213(Xmm d, Xmm b, Xmm c, bool wide, u8 op) { vector({1, op, wide, 2}, d, b, c); }
@@ -348,7 +358,8 @@ class Emitter {
         (wide ? 8 : 0) | (reg >> 3 & 1) << 2 | (index >> 3 & 1) << 1 | (base >> 3 & 1);
     if (bits || force) byte(0x40 | bits);
   }
-  // ---- Vector instructions. The mandatory prefix is none, 66, F3 or F2; the map 0F or 0F38.
+  // ---- Vector instructions. The mandatory prefix is none, 66, F3 or F2; the map 0F, 0F38
+  // or 0F3A.
   struct VectorOp {
     u8 prefix;
     u8 opcode;
@@ -397,6 +408,7 @@ class Emitter {
       case 0x11:
       case 0x28:
       case 0x2c:
+      case 0x2d:
       case 0x2e:
       case 0x2f:
       case 0x6e:
@@ -411,7 +423,7 @@ class Emitter {
   // W means something only where integers are moved or converted.
   static constexpr bool legacy_wide(VectorOp op) {
     const bool integers =
-        op.opcode == 0x6e || op.opcode == 0x7e || op.opcode == 0x2a || op.opcode == 0x2c;
+        op.opcode == 0x6e || op.opcode == 0x7e || (op.opcode >= 0x2a && op.opcode <= 0x2d);
     return integers && op.wide;
   }
   // Intel SDM volume 2, "Intel AVX Instruction Format" and "Intel AVX-512 Encoding": register

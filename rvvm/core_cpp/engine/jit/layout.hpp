@@ -33,7 +33,7 @@ struct Layout {
   i32 tlb_loads, tlb_stores, tlb_mask;
   i32 reserved, reserved_width, reserved_address, reserved_value;
   i32 pc_page, deltas, page_slots, fp_live, saved_f, mxcsr, clean_mxcsr, mxcsr_of_frm,
-      fflags_of_mxcsr, box, sign, magnitude;
+      fflags_of_mxcsr, box, sign, magnitude, sign_of_single, magnitude_of_single;
 
   std::span<const Pin<Xmm>> fp_pins;
   // From a host address to the physical one, where there is but one RAM.
@@ -78,6 +78,8 @@ struct Layout {
             .box = at(t.box),
             .sign = at(t.sign),
             .magnitude = at(t.magnitude),
+            .sign_of_single = at(t.sign_of_single),
+            .magnitude_of_single = at(t.magnitude_of_single),
             .fp_pins = std::span{jit::fp_pins}.first(host.avx512 ? std::size(jit::fp_pins)
                                                                  : fp_pins_without_avx512),
             .one_ram = cpu.mmu.bus.rams().size() == 1,

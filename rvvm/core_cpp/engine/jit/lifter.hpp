@@ -12,6 +12,10 @@
 #include "isa/decode.hpp"
 #include "semantics/float_evaluate.hpp"
 
+namespace rvvm {
+enum class CsrChange : u8;
+}
+
 namespace rvvm::jit {
 
 // What the translator is told about control flow at the end of an instruction.
@@ -115,6 +119,8 @@ class Lifter {
 
   // An access to a CSR that only stores; the operand is x[rs1], or rs1 itself.
   void csr(const Insn& i, const PlainCsr& csr);
+  // To fflags, frm or fcsr.
+  void float_csr(const Insn& i);
   // To any CSR, by a call.
   void csr(const Insn& i, const Step* step, unsigned done, const u8* quick_csr);
 
@@ -163,6 +169,9 @@ class Lifter {
                             : Width::b8;
   }
   void require_float();
+  void collect_fflags();
+  void write_fflags();
+  void write_fcsr(CsrChange change, bool frm_alone);
   // The page offset of a target that is known, and that needs no trap.
   bool known_target(U target, i64& offset) const;
   bool based(U address, Reg& base, i32& disp);

@@ -81,15 +81,19 @@ template <class F, bool P, bool A> struct Lifter::Lower<fp::Fused<F, P, A>> {
   }
 };
 
-// ucomis and comis set CF, ZF and PF for unordered operands, so "above" is false for a NaN.
-template <class F, bool Swap, Cond Holds> struct LowerOrder {
+// ucomis and comis set CF, ZF and PF for unordered operands, so "above" is false for a NaN. A quiet
+// NaN is invalid to comis alone.
+template <class F, bool Swap, Cond Holds, bool Quiet = false> struct LowerOrder {
   static bool emit(Lifter& m, const Insn& i) {
     if constexpr (!has_host_type<F>) return false;
     constexpr bool wide = is_wide<F>;
     require_operands<F>(m, {i.rs1, i.rs2});
     const Xmm a = m.float_in(Swap ? i.rs2 : i.rs1, xmm0),
               b = m.float_in(Swap ? i.rs1 : i.rs2, xmm1);
-    m.e.comis(a, b, wide);
+    if (Quiet)
+      m.e.ucomis(a, b, wide);
+    else
+      m.e.comis(a, b, wide);
     m.e.setcc(Holds, rax);
     m.put_integer(i.rd, rax);
     return true;
@@ -97,6 +101,8 @@ template <class F, bool Swap, Cond Holds> struct LowerOrder {
 };
 template <class F> struct Lifter::Lower<fp::Lt<F>> : LowerOrder<F, true, Cond::a> {};
 template <class F> struct Lifter::Lower<fp::Le<F>> : LowerOrder<F, true, Cond::ae> {};
+template <class F> struct Lifter::Lower<fp::LtQ<F>> : LowerOrder<F, true, Cond::a, true> {};
+template <class F> struct Lifter::Lower<fp::LeQ<F>> : LowerOrder<F, true, Cond::ae, true> {};
 template <class F> struct Lifter::Lower<fp::Eq<F>> {
   static bool emit(Lifter& m, const Insn& i) {
     if constexpr (!has_host_type<F>) return false;
@@ -134,13 +140,85 @@ template <class F, Sse Operation, Packed OfZeros> struct LowerExtreme {
 template <class F> struct Lifter::Lower<fp::Min<F>> : LowerExtreme<F, Sse::min, Packed::or_> {};
 template <class F> struct Lifter::Lower<fp::Max<F>> : LowerExtreme<F, Sse::max, Packed::and_> {};
 
-// Sign injection; a single only as a move, negation or magnitude of a boxed one.
+template <class F> struct Lifter::Lower<fp::MinM<F>> : LowerExtreme<F, Sse::min, Packed::or_> {};
+template <class F> struct Lifter::Lower<fp::MaxM<F>> : LowerExtreme<F, Sse::max, Packed::and_> {};
+
+// By the bits: the exponent, and what is on either side of it.
+template <class F> struct Lifter::Lower<fp::Class<F>> {
+  static bool emit(Lifter& m, const Insn& i) {
+    if constexpr (!has_host_type<F>) return false;
+    constexpr u8 exponent_bits = is_wide<F> ? 11 : 8;
+    constexpr i32 largest = (1 << exponent_bits) - 1;
+    Emitter& e = m.e;
+    require_operands<F>(m, {i.rs1});
+    e.movq(rax, m.float_in(i.rs1, xmm1));
+    if (!is_wide<F>) e.shift(Shift::shl, rax, 32);
+    e.mov(rdx, rax);
+    e.shift(Shift::shr, rdx, 63);
+    e.shift(Shift::shl, rax, 1);
+    u8* zero = e.jcc(Cond::e);
+    e.mov(rcx, rax);
+    e.shift(Shift::shl, rcx, exponent_bits);
+    e.shift(Shift::shr, rax, 64 - exponent_bits);
+    u8* subnormal = e.jcc(Cond::e);
+    e.alu32(Alu::cmp, rax, largest);
+    u8* special = e.jcc(Cond::e);
+    u8* done[] = {pick(e, 6, 1), nullptr, nullptr, nullptr};
+    e.link_here(zero);
+    done[1] = pick(e, 4, 3);
+    e.link_here(subnormal);
+    done[2] = pick(e, 5, 2);
+    e.link_here(special);
+    e.test(rcx, rcx);
+    u8* nan = e.jcc(Cond::ne);
+    done[3] = pick(e, 7, 0);
+    e.link_here(nan);
+    e.shift(Shift::shr, rcx, 63);  // of quiet ones
+    e.lea(rax, {rcx, 1});
+    e.shift(Shift::shl, rax, 8);
+    for (u8* jump : done) e.link_here(jump);
+    m.put_integer(i.rd, rax);
+    return true;
+  }
+  // The bit of a positive or a negative operand.
+  static u8* pick(Emitter& e, unsigned positive, unsigned negative) {
+    e.mov_imm(rax, u64{1} << positive);
+    e.mov_imm(rcx, u64{1} << negative);
+    e.test32(rdx, rdx);
+    e.cmov(Cond::ne, rax, rcx);
+    return e.jmp();
+  }
+};
+
+// To an integer in the same format, with the operand's box; `Inexact` says so.
+template <class F, bool Inexact> struct LowerRound {
+  static constexpr u8 by_mxcsr = 4, exact = 8;
+  static bool emit(Lifter& m, const Insn& i) {
+    if constexpr (!has_host_type<F>) return false;
+    constexpr bool wide = is_wide<F>;
+    constexpr u8 modes[] = {0, 3, 1, 2};  // RNE, RTZ, RDN, RUP
+    if (!m.host.avx || (i.rm != fp::DYN && i.rm >= std::size(modes))) return false;
+    require_operands<F>(m, {i.rs1});
+    m.float_to(i.rs1, xmm1);
+    const u8 mode = i.rm == fp::DYN ? by_mxcsr : modes[i.rm];
+    m.e.round(xmm0, xmm1, wide, mode | (Inexact ? 0 : exact));
+    keep_number(m, i.rd, xmm0, wide);
+    return true;
+  }
+};
+template <class F> struct Lifter::Lower<fp::Round<F>> : LowerRound<F, false> {};
+template <class F> struct Lifter::Lower<fp::RoundNX<F>> : LowerRound<F, true> {};
+
+// Sign injection, of boxed singles.
 enum class SignOf : u8 { second, negated, product };
 template <class F, SignOf Sign> struct LowerSign {
   static bool emit(Lifter& m, const Insn& i) {
-    if constexpr (!is_wide<F>) return false;
-    const Mem sign = m.layout.cpu_field(m.layout.sign),
-              magnitude = m.layout.cpu_field(m.layout.magnitude);
+    if constexpr (!has_host_type<F>) return false;
+    constexpr bool wide = is_wide<F>;
+    const Layout& at = m.layout;
+    const Mem sign = at.cpu_field(wide ? at.sign : at.sign_of_single),
+              magnitude = at.cpu_field(wide ? at.magnitude : at.magnitude_of_single);
+    require_operands<F>(m, {i.rs1, i.rs2});
     m.float_to(i.rs1, xmm0);
     if (i.rs1 == i.rs2) {  // fmv, fneg, fabs
       if (Sign == SignOf::negated) m.e.packed(Packed::xor_, xmm0, xmm0, sign);
@@ -152,7 +230,7 @@ template <class F, SignOf Sign> struct LowerSign {
       if (Sign != SignOf::product) m.e.packed(Packed::and_, xmm0, xmm0, magnitude);
       m.e.packed(Packed::xor_, xmm0, xmm0, xmm1);
     }
-    m.put_float(i.rd, xmm0, true);
+    m.put_float(i.rd, xmm0, wide);
     return true;
   }
 };
@@ -160,20 +238,31 @@ template <class F> struct Lifter::Lower<fp::Sgnj<F>> : LowerSign<F, SignOf::seco
 template <class F> struct Lifter::Lower<fp::SgnjN<F>> : LowerSign<F, SignOf::negated> {};
 template <class F> struct Lifter::Lower<fp::SgnjX<F>> : LowerSign<F, SignOf::product> {};
 
+// Whether an instruction names a mode that MXCSR need not have.
+constexpr bool names_mode(const Insn& i) { return i.rm != fp::DYN && i.rm != fp::RNE; }
+
 // The host converts signed integers; an unsigned word is one of 64 bits, an unsigned doubleword is
 // when its sign bit is clear.
 template <class F, class T> struct Lifter::Lower<fp::FromInteger<F, T>> {
   static bool emit(Lifter& m, const Insn& i) {
     if constexpr (!has_host_type<F>) return false;
     constexpr bool word = sizeof(T) == 4, is_unsigned = std::is_unsigned_v<T>;
-    m.require_rounding(i, is_wide<F> && word);
+    constexpr bool exact = is_wide<F> && word;
+    if (exact || !names_mode(i)) m.require_rounding(i, exact);
+    if (fp::reserved(i.rm) && i.rm != fp::DYN) return false;
     Reg s = m.integer_in(i.rs1, rax);
-    if (word && is_unsigned) {
-      m.e.extend(rax, s, Width::b4, false);
+    if (word && (is_unsigned || names_mode(i))) {
+      m.e.extend(rax, s, Width::b4, !is_unsigned);
       s = rax;
-    } else if (is_unsigned) {
+    } else if (!word && is_unsigned) {
       m.e.test(s, s);
       m.miss_if(Cond::s);
+    }
+    if (!exact && names_mode(i)) {  // what is exact is the same in all modes
+      m.e.mov_imm(rcx, u64{1} << F::precision);
+      m.e.alu(Alu::add, rcx, s);
+      m.e.shift(Shift::shr, rcx, F::precision + 1);
+      m.miss_if(Cond::ne);
     }
     prepare_result(m, is_wide<F>);
     m.e.cvt_from_int(xmm0, xmm0, s, is_wide<F>, !word || is_unsigned);
@@ -182,10 +271,11 @@ template <class F, class T> struct Lifter::Lower<fp::FromInteger<F, T>> {
   }
 };
 
-// Towards zero, as C converts. What does not fit is invalid, and the handler's. For signed integers
-// the host says so, by its "integer indefinite"; unsigned ones are converted as longer signed ones,
-// and must be seen to fit before, because the host would call some of them inexact instead. The
-// bits of positive numbers are in the numbers' order, and all others are above them.
+// Towards zero, as C converts, or for signed integers in any mode. What does not fit is invalid,
+// and the handler's. For signed integers the host says so, by its "integer indefinite"; unsigned
+// ones are converted as longer signed ones, and must be seen to fit before, because the host would
+// call some of them inexact instead. The bits of positive numbers are in the numbers' order, and
+// all others are above them.
 template <class F, class T> struct Lifter::Lower<fp::ToInteger<F, T>> {
   static constexpr bool word = sizeof(T) == 4, is_unsigned = std::is_unsigned_v<T>;
   static constexpr bool as_long = !word || is_unsigned;
@@ -194,9 +284,9 @@ template <class F, class T> struct Lifter::Lower<fp::ToInteger<F, T>> {
 
   static bool emit(Lifter& m, const Insn& i) {
     if constexpr (!has_host_type<F>) return false;
-    if (i.rm != fp::RTZ) return false;
+    if (is_unsigned && i.rm != fp::RTZ) return false;
     require_operands<F>(m, {i.rs1});
-    const Xmm a = m.float_in(i.rs1, xmm0);
+    const Xmm a = m.float_in(i.rs1, xmm1);
     if (is_unsigned) {
       m.e.movq(rax, a);
       if (!is_wide<F>) m.e.extend(rax, rax, Width::b4, false);
@@ -204,14 +294,66 @@ template <class F, class T> struct Lifter::Lower<fp::ToInteger<F, T>> {
       m.e.alu(Alu::cmp, rax, rcx);
       m.miss_if(Cond::ae);
     }
-    m.e.cvtt_to_int(rax, a, is_wide<F>, as_long);
-    if (!is_unsigned) {
-      m.e.mov_imm(rcx, as_long ? u64{1} << 63 : u64{1} << 31);
-      m.e.alu(Alu::cmp, rax, rcx);
-      m.miss_if(Cond::e);
-    }
+    if (!convert(m, i, a)) return false;
     if (word) m.e.extend(rax, rax, Width::b4, true);
     m.put_integer(i.rd, rax);
+    return true;
+  }
+
+  // rax = the integer.
+  static bool convert(Lifter& m, const Insn& i, Xmm a) {
+    switch (i.rm) {
+      case fp::RTZ: m.e.cvtt_to_int(rax, a, is_wide<F>, as_long); break;
+      case fp::RNE: m.require_rounding(i); [[fallthrough]];
+      case fp::DYN: m.e.cvt_to_int(rax, a, is_wide<F>, as_long); break;
+      case fp::RDN: return convert_rounded(m, a, 1);
+      case fp::RUP: return convert_rounded(m, a, 2);
+      case fp::RMM: return convert_nearest_away(m, a);
+      default: return false;
+    }
+    if (!is_unsigned) require_fit(m);
+    return true;
+  }
+  static void require_fit(Lifter& m) {
+    m.e.mov_imm(rcx, as_long ? u64{1} << 63 : u64{1} << 31);
+    m.e.alu(Alu::cmp, rax, rcx);
+    m.miss_if(Cond::e);
+  }
+
+  // To an integer first, as a number. Where that may be found not to fit, it must not be called
+  // inexact before: then converting the operand says so, after.
+  static bool convert_rounded(Lifter& m, Xmm a, u8 mode) {
+    constexpr bool may_be_too_large = is_wide<F> && word;
+    if (!m.host.avx) return false;
+    m.e.mova(xmm1, a);
+    m.e.round(xmm0, xmm1, is_wide<F>, mode | (may_be_too_large ? 8 : 0));
+    m.e.cvtt_to_int(rax, xmm0, is_wide<F>, as_long);
+    require_fit(m);
+    if (may_be_too_large) m.e.cvtt_to_int(rcx, xmm1, is_wide<F>, as_long);
+    return true;
+  }
+
+  // Towards zero, and one further where a half or more is left of the operand. The difference is
+  // exact, and what has one is too small for one further not to fit; but for words of doubles.
+  static bool convert_nearest_away(Lifter& m, Xmm a) {
+    constexpr bool wide = is_wide<F>;
+    if (wide && word) return false;
+    m.e.cvtt_to_int(rax, a, wide, as_long);
+    require_fit(m);
+    prepare_result(m, wide);
+    m.e.cvt_from_int(xmm0, xmm0, rax, wide, as_long);
+    m.e.sse(Sse::sub, xmm1, a, xmm0, wide);
+    m.e.movq(rcx, xmm1);
+    if (!wide) m.e.extend(rcx, rcx, Width::b4, true);
+    m.e.mov(rdx, rcx);
+    m.e.shift(Shift::sar, rdx, 63);
+    m.e.alu(Alu::or_, rdx, 1);
+    m.e.shift(Shift::shl, rcx, wide ? 1 : 33);
+    m.e.shift(Shift::shr, rcx, wide ? 53 : 56);
+    m.e.alu(Alu::cmp, rcx, wide ? 1022 : 126);  // the exponent of a half; there is none above
+    u8* less = m.e.jcc(Cond::b);
+    m.e.alu(Alu::add, rax, rdx);
+    m.e.link_here(less);
     return true;
   }
 };

@@ -15,6 +15,8 @@ std::optional<PlainCsr> plain_csr(const Insn& insn, const ExtSet& extensions) {
 
 // Lifted by the translator's own means, not by a body.
 bool is_called(const Insn& insn) { return is_csr(insn) || insn.op == Op::cbo_zero; }
+// A CSR access that may change more than the CSR, or needs the registers where they are fixed.
+bool calls_for_csr(const Insn& insn) { return is_csr(insn) && !is_float_csr(insn); }
 bool is_branch(const Insn& insn) { return row(insn.op).format == Format::B; }
 
 }  // namespace
@@ -90,7 +92,8 @@ void Translator::choose_registers() {
   Uses uses{};
   for (unsigned k = 0; k < unit_.size(); ++k) uses.count(unit_[k].insn, weights[k]);
   // A CSR access by a call wants them where they are fixed.
-  if (std::ranges::any_of(unit_, [](const Place& p) { return is_csr(p.insn); })) uses.f.fill(0);
+  if (std::ranges::any_of(unit_, [](const Place& p) { return calls_for_csr(p.insn); }))
+    uses.f.fill(0);
   registers.choose(layout, uses, options.swap_worth);
 }
 
@@ -106,7 +109,7 @@ void Translator::plan_checks() {
     if (loops(k, target)) back.push_back({k, target});
     // A CSR access may change the table that is looked in; the budget is brought up to date where a
     // branch leads back.
-    if (turns || is_csr(unit_[k].insn)) plan.start();
+    if (turns || calls_for_csr(unit_[k].insn)) plan.start();
   }
   SharingPlan::finish(sharing_);
   if (back.empty()) return;
@@ -114,7 +117,7 @@ void Translator::plan_checks() {
   for (const Place& p : unit_) path.push_back(p.insn);
   // A CSR access may change what pages mean: a loop with one keeps none.
   std::erase_if(back, [&](const LoopPlan::Edge& edge) {
-    return std::ranges::any_of(path.begin() + edge.to, path.begin() + edge.from + 1, is_csr);
+    return std::ranges::any_of(path.begin() + edge.to, path.begin() + edge.from + 1, calls_for_csr);
   });
   loops_ = {path, back};
   loops_.assign(sharing_);
@@ -182,6 +185,8 @@ bool Translator::emit_lifted(unsigned place) {
     lift(lifter, p.insn);
   else if (p.insn.op == Op::cbo_zero)
     lifter.zero_block(p.insn, thunks.zero_block);
+  else if (is_float_csr(p.insn))
+    lifter.float_csr(p.insn);
   else if (const auto csr = plain_csr(p.insn, extensions_))
     lifter.csr(p.insn, *csr);
   else
@@ -208,7 +213,7 @@ void Translator::emit_interpreted(unsigned place) {
   cold_.push_back(std::move(cold));
   note_behind(place);
   lifter.facts.boxed &= ~(u32{1} << unit_[place].insn.rd);
-  if (is_csr(unit_[place].insn)) lifter.start_path();
+  if (calls_for_csr(unit_[place].insn)) lifter.start_path();
 }
 
 // Where cold stubs come back to.

@@ -13,6 +13,11 @@ bool is_csr(const Insn& insn) {
   return format == Format::Csr || format == Format::CsrI;
 }
 
+bool is_float_csr(const Insn& insn) {
+  const unsigned address = insn.imm & 0xfff;
+  return is_csr(insn) && address >= 1 && address <= 3;
+}
+
 bool ends_unit(const Insn& insn) {
   if (insn.op == Op::illegal || insn.op == Op::jal || insn.op == Op::jalr) return true;
   return row(insn.op).is(flag::serial) && !is_csr(insn);

@@ -36,6 +36,9 @@ struct Unit {
 // Whether nothing behind an instruction belongs to the same straight path; whether it is a CSR's.
 bool ends_unit(const Insn& insn);
 bool is_csr(const Insn& insn);
+// Of fflags, frm or fcsr: it leads to nothing but the next instruction, and changes nothing that
+// other instructions rely on but the rounding mode.
+bool is_float_csr(const Insn& insn);
 
 // Notes which of the branches back make loops: what is behind them is come to less often than what
 // they lead to.
