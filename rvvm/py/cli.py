@@ -24,7 +24,7 @@ from rvvm.py.conformance import (
 from rvvm.py.errors import EXIT_STATUS, UserError
 from rvvm.py.machine import Machine
 from rvvm.py.monitor import Monitor, Next
-from rvvm.py.terminal import HELP, READER_GONE, Terminal
+from rvvm.py.terminal import HELP, READER_GONE, Terminal, terminal_size
 from rvvm.py.until import Condition, instructions
 
 INTERRUPTED = 130  # the shell's 128 + SIGINT
@@ -143,6 +143,8 @@ def machine_command(
         options |= _bare(program, options)
     elif load is None and options["kernel"] is None and options["bios"] is None:
         options["kernel"] = os.environ.get(DEFAULT_KERNEL) or None
+    if size := terminal_size():
+        options["terminal"] = size
     ready = _background(options, monitor) if daemonize else None
     machine = Machine(**options) if load is None else Machine.load(load, **_said(options))
     if note := machine.slow_engine:

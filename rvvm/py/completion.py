@@ -74,6 +74,7 @@ def set_chosen(
     initrd: Region | None = None,
     rng_seed: bytes | None = None,
     stdout_path: str | None = None,
+    terminal: str | None = None,
 ) -> Node:
     """``/chosen`` (section 3.6) with what is given; the rest of it stays as the tree has it."""
     chosen = tree.root.add("chosen")
@@ -86,6 +87,8 @@ def set_chosen(
         chosen.set("rng-seed", rng_seed)
     if stdout_path is not None:
         chosen.set("stdout-path", stdout_path)
+    if terminal is not None:
+        chosen.set("rvvm,terminal", terminal)
     return chosen
 
 

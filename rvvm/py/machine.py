@@ -76,8 +76,9 @@ class Machine:
     ``drive``, ``netdev``, ``share`` and ``device`` are texts as on the command line, or lists of
     them; a drive may be a path or a ``Drive``, too, and ``commit=True`` lets the guest write into
     the images. ``serial`` joins the console to a file, a socket or a pseudoterminal besides;
-    ``limit_cpu="50%"`` leaves the rest of a host processor to others. UserError when something is
-    wrong with what is given.
+    ``limit_cpu="50%"`` leaves the rest of a host processor to others. ``terminal="24x80"`` says
+    that the console is at a terminal of so many rows and columns. UserError when something is wrong
+    with what is given.
     """
 
     def __init__(self, dtb: Any = None, **options: Any) -> None:
@@ -203,6 +204,7 @@ class Machine:
             initrd=Region(initrd[0], initrd[1] - initrd[0]) if initrd else None,
             rng_seed=_FIXED_SEED if counted else os.urandom(_SEED_BYTES),
             stdout_path=console.path if console and not self._has_stdout() else None,
+            terminal=self.options.terminal_size,
         )
         blob = fdt.to_dtb(self.tree)
         self.shape = self.shape or blob

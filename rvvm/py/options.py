@@ -31,6 +31,7 @@ LATER_ACCELERATORS = ("kvm",)
 
 NONE = "none"
 STDIO = "stdio"
+UNKNOWN_SIZE = "0x0"
 DEFAULT_BIOS = "opensbi"
 DEBIAN_INITRD = "busybox"
 DEBIAN_APPEND = "console=ttyS0 earlycon=sbi cryptomgr.notests"
@@ -75,6 +76,7 @@ class Options:
     perf_map: bool = False
     serial: str | None = None
     limit_cpu: str | float | None = None
+    terminal: str | None = None
 
     @classmethod
     def named(cls, **options: Any) -> Options:
@@ -142,6 +144,19 @@ class Options:
     def on_terminal(self) -> bool:
         """Whether the console is at the terminal, and nowhere else."""
         return self.serial in (None, STDIO)
+
+    @property
+    def terminal_size(self) -> str | None:
+        """What the guest is told of the terminal that its console is at: rows and columns.
+
+        Who connects to a socket is at a terminal of unknown size. None where nobody is at one, and
+        where time is counted, so that a run is the same at a terminal and in a pipe.
+        """
+        if self.clock != "host":
+            return None
+        if self.on_terminal:
+            return self.terminal
+        return UNKNOWN_SIZE if str(self.serial).startswith(("unix:", "tcp:", "pty")) else None
 
     @property
     def board(self) -> Path:

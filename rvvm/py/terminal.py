@@ -259,6 +259,15 @@ def _write_all(descriptor: int, data: bytes) -> bool:
     return True
 
 
+def terminal_size() -> str | None:
+    """Rows and columns of the terminal that stdin and stdout are; None when one of them is not."""
+    descriptors = [_descriptor(stream) for stream in (sys.stdin, sys.stdout)]
+    if not all(descriptor >= 0 and os.isatty(descriptor) for descriptor in descriptors):
+        return None
+    size = os.get_terminal_size(descriptors[1])
+    return f"{size.lines}x{size.columns}"
+
+
 def _descriptor(stream: Any) -> int:
     """The file descriptor of a standard stream, or -1 when it is closed or not a file."""
     try:

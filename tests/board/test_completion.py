@@ -11,6 +11,7 @@ from board.trees import tree as make
 from rvvm.py import fdt
 from rvvm.py.completion import complete, cpu_nodes, hart_id, set_chosen
 from rvvm.py.errors import UserError
+from rvvm.py.options import Options
 from rvvm.py.tree import Region, Tree
 
 
@@ -42,6 +43,27 @@ def test_chosen_is_made(tmp_path: Path) -> None:
     tree = make(tmp_path, "")
     set_chosen(tree, stdout_path="/x")
     assert tree["/chosen"].string("stdout-path") == "/x" and "bootargs" not in tree["/chosen"]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({}, None),
+        ({"terminal": "24x80"}, "24x80"),
+        ({"terminal": "24x80", "serial": "stdio"}, "24x80"),
+        ({"terminal": "24x80", "serial": "null"}, None),
+        ({"terminal": "24x80", "serial": "file:log"}, None),
+        ({"terminal": "24x80", "serial": "unix:con,server"}, "0x0"),
+        ({"serial": "tcp:localhost:1"}, "0x0"),
+        ({"serial": "pty"}, "0x0"),
+        ({"terminal": "24x80", "clock": "instructions"}, None),
+    ],
+)
+def test_the_terminal(virt: Tree, options: dict[str, str], told: str | None) -> None:
+    """Only of the terminal that the console is at, and never where runs are to be the same."""
+    set_chosen(virt, terminal=Options(**options).terminal_size)  # type: ignore[arg-type]
+    assert ("rvvm,terminal" in virt["/chosen"]) == (told is not None)
+    assert told is None or virt["/chosen"].string("rvvm,terminal") == told
 
 
 def test_memory(virt: Tree) -> None:

@@ -31,7 +31,7 @@ def shell(machine: rvvm.Machine, command: str, timeout: float = 120) -> str:
     return text
 
 
-def boot(netdev: str, address: str) -> rvvm.Machine:
+def boot(netdev: str, address: str = "") -> rvvm.Machine:
     machine = rvvm.Machine(
         kernel="debian",
         memory="256M",
@@ -39,8 +39,20 @@ def boot(netdev: str, address: str) -> rvvm.Machine:
         netdev=netdev,
     )
     machine.console.expect(PROMPT, timeout=600)
-    shell(machine, f"ip addr add {address}/24 dev eth0; ip link set eth0 up")
+    if address:
+        shell(machine, f"ip addr add {address}/24 dev eth0; ip link set eth0 up")
     return machine
+
+
+def configure(machine: rvvm.Machine) -> None:
+    """By DHCP: address, router and, where the host has a name server to tell of, that."""
+    text = shell(machine, "udhcpc -q")
+    assert "eth0 is 10.0.2.15, by way of 10.0.2.2;" in text and "status=0" in text
+    assert "inet 10.0.2.15/24 " in shell(machine, "ip addr show dev eth0")
+    assert "default via 10.0.2.2 dev eth0" in shell(machine, "ip route")
+    (servers,) = re.findall(r"; names by (.*?)\r?\n", text)
+    listed = re.findall(r"\nnameserver (.*?)\r?\n", shell(machine, "cat /etc/resolv.conf"))
+    assert listed == ([] if servers == "nobody" else servers.split())
 
 
 def free_port() -> int:
@@ -72,8 +84,8 @@ def server() -> Iterator[int]:
 @pytest.mark.skipif(bool(lacks("passt")), reason=lacks("passt"))
 def test_out_and_in_through_passt(server: int) -> None:
     port = free_port()
-    machine = boot(f"user,hostfwd=tcp:127.0.0.1:{port}-:80", "10.0.2.15")
-    shell(machine, "ip route add default via 10.0.2.2")
+    machine = boot(f"user,hostfwd=tcp:127.0.0.1:{port}-:80")
+    configure(machine)
     text = shell(machine, f"wget -q -O - http://10.0.2.2:{server}/ | sha256sum")
     assert hashlib.sha256(BODY).hexdigest() in text
     text = shell(machine, "cat /sys/class/net/eth0/statistics/rx_errors")

@@ -88,7 +88,7 @@ def guest_programs() -> dict[str, bytes]:
 
 def _own_parts() -> dict[str, bytes]:
     """Everything of ours that shapes the initramfs: programs and this folder's sources."""
-    names = ("cpio.py", "init.sh", "initramfs.py", "modules.py", "symbols.py")
+    names = ("cpio.py", "init.sh", "initramfs.py", "modules.py", "symbols.py", "udhcpc.sh")
     return _sources(*names) | guest_programs()
 
 

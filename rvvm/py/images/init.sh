@@ -8,6 +8,20 @@ echo rvvm > /proc/sys/kernel/hostname
 read -r release < /proc/sys/kernel/osrelease
 read -r harts < /sys/devices/system/cpu/online
 read -r words < /proc/cmdline
+# rvvm says how large the terminal is where the console is at one.
+rows=
+IFS=x read -r rows columns 2> /dev/null < /proc/device-tree/chosen/rvvm,terminal
+
+# At no terminal nobody edits lines, so the shell is not to ask where the cursor is: without echo it
+# takes lines as they come, and shows each when it reads it.
+prepare_console() {
+    if [ -z "$rows" ]; then
+        stty -echo
+        ENV=/etc/profile.plain
+    elif [ "$rows" != 0 ]; then # else it is of unknown size
+        stty rows "$rows" columns "$columns"
+    fi
+} < /dev/console
 
 load() {
     IFS=,
@@ -16,10 +30,10 @@ load() {
     modprobe -a "$@"
 }
 
-root= init=/sbin/init kind=ext4 options= access=ro
+modules= root= init=/sbin/init kind=ext4 options= access=ro
 for word in $words; do
     case $word in
-        rvvm.modules=*) load "${word#*=}" ;;
+        rvvm.modules=*) modules=$modules,${word#*=} ;;
         root=*) root=${word#*=} ;;
         rootfstype=*) kind=${word#*=} ;;
         rootflags=*) options=,${word#*=} ;;
@@ -27,6 +41,8 @@ for word in $words; do
         rw | ro) access=$word ;;
     esac
 done
+[ "$root" ] || prepare_console
+[ -z "$modules" ] || load "${modules#,}"
 
 # The disk, by its path, or LABEL= or UUID=; it may be slow to come, or on the other bus.
 find_root() {
@@ -46,10 +62,10 @@ switch() {
     find_root || { echo "There is no disk $root."; return; }
     mount -t "$kind" -o "$access$options" "$device" /mnt || return
     # A disk that was made for another kernel: what is here will do for networks and folders.
-    modules=lib/modules/$release
-    [ $access = ro ] || [ -d "/mnt/$modules" ] || {
+    home=lib/modules/$release
+    [ $access = ro ] || [ -d "/mnt/$home" ] || {
         mkdir -p /mnt/lib/modules
-        cp -a "/$modules" /mnt/lib/modules/
+        cp -a "/$home" /mnt/lib/modules/
         chroot /mnt /sbin/depmod "$release" # Debian's modprobe reads another index than busybox's
     }
     [ -x "/mnt/$init" ] || [ -L "/mnt/$init" ] || { echo "$root has no $init."; return; }
@@ -58,9 +74,13 @@ switch() {
     done
     exec switch_root /mnt "$init"
 }
-[ "$root" ] && switch
+[ -z "$root" ] || { switch; prepare_console; }
 
-printf '\nLinux %s, harts %s. modprobe knows /lib/modules; exit or poweroff ends the machine.\n\n' \
+case $harts in
+    0) harts='1 hart' ;;
+    *) harts="harts $harts" ;;
+esac
+printf '\nLinux %s, %s. modprobe knows /lib/modules; exit or poweroff ends the machine.\n\n' \
     "$release" "$harts"
 
 # busybox's poweroff, reboot and halt signal process 1.

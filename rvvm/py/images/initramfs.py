@@ -30,11 +30,31 @@ MODULES = (
 """What a guest may want; each comes with what it needs. virtio_console and virtio_pci are
 built into Debian's kernel."""
 
+FOLDERS = (
+    "bin",
+    "dev",
+    "etc",
+    "etc/udhcpc",
+    "lib",
+    "mnt",
+    "proc",
+    "root",
+    "run",
+    "sys",
+    "tmp",
+    "usr",
+)
+
+SCRIPTS = {"init": "init.sh", "etc/udhcpc/default.script": "udhcpc.sh"}
+"""Where each is in the archive, and its file beside this one."""
+
 TEXT_FILES = {
     "etc/passwd": "root:x:0:0:root:/root:/bin/sh\n",
     "etc/group": "root:x:0:\n",
     "etc/hosts": "127.0.0.1 localhost rvvm\n",
     "etc/profile": "alias ll='ls -l'\n",
+    "etc/profile.plain": ". /etc/profile\nset -v\n",
+    "etc/resolv.conf": "",
     "etc/fstab": "".join(
         f"{name} /{name} {kind} defaults 0 0\n"
         for name, kind in (("dev", "devtmpfs"), ("proc", "proc"), ("sys", "sysfs"))
@@ -51,14 +71,15 @@ def build(
     bytes; `programs` go to /root.
     """
     archive = cpio.Archive()
-    for folder in ("bin", "dev", "etc", "lib", "mnt", "proc", "root", "run", "sys", "tmp", "usr"):
+    for folder in FOLDERS:
         archive.directory(folder)
     for name, target in {"sbin": "bin", "usr/bin": "../bin", "usr/sbin": "../bin"}.items():
         archive.symlink(name, target)
     # The kernel opens the console for process 1 before devtmpfs is there.
     archive.character_device("dev/console", 5, 1)
     archive.character_device("dev/null", 1, 3, mode=0o666)
-    archive.file("init", init_script(), mode=0o755)
+    for name, script in SCRIPTS.items():
+        archive.file(name, _text(script), mode=0o755)
     for name, text in TEXT_FILES.items():
         archive.file(name, text.encode())
     _add_busybox(archive, busybox)
@@ -70,7 +91,11 @@ def build(
 
 def init_script() -> bytes:
     """The text of /init."""
-    return Path(__file__).with_name("init.sh").read_bytes()
+    return _text(SCRIPTS["init"])
+
+
+def _text(script: str) -> bytes:
+    return Path(__file__).with_name(script).read_bytes()
 
 
 def applets(busybox: bytes) -> list[str]:
