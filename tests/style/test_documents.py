@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import doctest
 import re
+import subprocess
 import sys
 import types
+from pathlib import Path
 
 import click
 import pytest
 
+from cli.run import ENVIRONMENT
 from rvvm.py.cli import machine_command
 from rvvm.py.devices.device import Device
 from rvvm.py.image_commands import group
@@ -78,6 +81,29 @@ def test_readme_examples(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     result = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(example, out=said.append)
     assert result.attempted and not result.failed, "".join(said)
+
+
+def test_one_kernel() -> None:
+    """The README's examples are of one version of Debian's kernel."""
+    assert len(set(re.findall(r"\b6\.\d+\.\d+\b", text_of("README.md")))) == 1
+
+
+def test_example_program(tmp_path: Path) -> None:
+    """hi.S is compiled, runs and logs as README says."""
+    (source,) = blocks("README.md", "asm")
+    (tmp_path / "hi.S").write_text(source)
+    (tmp_path / "firmware").symlink_to(ROOT / "firmware")
+    shown = "\n```\n".join(blocks("README.md", ""))
+    (build,) = re.findall(r"^\$ \.venv/bin/python (-m ziglang (?:.*\\\n)*.*)", shown, re.MULTILINE)
+    (run,) = re.findall(r"^\$ rvvm (hi\.elf --.*)\nhi\n", shown, re.MULTILINE)
+    for command in (build.replace("\\\n", ""), f"-m rvvm {run}"):
+        words = [sys.executable, *command.split()]
+        done = subprocess.run(words, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "hi\n"
+    for name in ("hi.sig", "hi.log"):
+        (lines,) = re.findall(rf"^\$ head -\d {name}\n((?:[^$`\n].*\n)*)", shown, re.MULTILINE)
+        assert (tmp_path / name).read_text().startswith(lines)
 
 
 def test_example_device(monkeypatch: pytest.MonkeyPatch) -> None:
