@@ -13,7 +13,6 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -30,6 +29,7 @@ from rvvm.py.images import cache, closure, disk_archive
 from rvvm.py.images.closure import Deb
 from rvvm.py.images.recipe import PACKAGES, Recipe
 from rvvm.py.machine import Machine
+from rvvm.py.progress import bar
 from rvvm.py.scratch import replacing, scratch
 
 MEMORY = "1G"
@@ -47,7 +47,7 @@ def build(recipe: Recipe, output: Path, progress: bool = True) -> None:
     modules = images.path("modules").read_bytes()
     builds = cache.folder("builds")
     with _bar(progress) as bar, replacing(output, 0o600) as disk, scratch(builds) as archive:
-        task = bar.add_task("Collecting", total=len(debs))
+        task = bar.add_task("collecting packages", total=len(debs))
         with archive.open("wb") as out:
             disk_archive.write(out, recipe, debs, modules, lambda: bar.advance(task))
         os.truncate(disk, recipe.size)
@@ -92,7 +92,7 @@ class _Follower:
         self._bar = bar
         self._line = bytearray()
         self._packages = packages
-        self._task: TaskID = bar.add_task("Starting a guest", total=None)
+        self._task: TaskID = bar.add_task("starting a guest", total=None)
         self._last = "the guest said nothing"
         self._failed = ""
         self.built = False
@@ -113,22 +113,23 @@ class _Follower:
         if line.startswith("Setting up "):
             self._bar.advance(self._task)
         elif line == "rvvm: making the file system":
-            self._bar.update(self._task, description="Unpacking")
+            self._bar.update(self._task, description="unpacking in the guest")
         elif line == "rvvm: configuring":
-            self._bar.update(self._task, description="Configuring", total=self._packages)
+            self._bar.update(
+                self._task, description="configuring in the guest", total=self._packages
+            )
         elif line == "rvvm: built":
             self.built = True
         elif line.startswith("rvvm: "):
             self._failed = f"{line.removeprefix('rvvm: ')}: {self._last}"
         if line:
             self._last = line
+            self._bar.update(self._task)
 
 
 def _bar(shown: bool) -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    console = Console(stderr=True)
-    hidden = not (shown and console.is_terminal)
-    return Progress(*columns, TimeElapsedColumn(), console=console, disable=hidden)
+    return bar(shown, str, *columns, TimeElapsedColumn())
 
 
 # What was built is remembered for `rvvm images`.

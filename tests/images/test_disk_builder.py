@@ -71,12 +71,12 @@ def test_the_guest_is_followed_by_what_it_prints() -> None:
                 follow(bytes((byte,)))
 
         says("OpenSBI v1.6")
-        assert task.description == "Starting a guest" and task.total is None
+        assert task.description == "starting a guest" and task.total is None
         says("rvvm: making the file system")
-        assert task.description == "Unpacking"
+        assert task.description == "unpacking in the guest"
         says("rvvm: configuring")
         says("Setting up base-files (13.8) ...")
-        assert (task.description, task.completed, task.total) == ("Configuring", 1, 2)
+        assert (task.description, task.completed, task.total) == ("configuring in the guest", 1, 2)
         says("useradd: group 'x' does not exist")
         says("rvvm: configuration failed")
         says("reboot: Power down")

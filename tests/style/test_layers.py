@@ -35,7 +35,7 @@ def test_includes_point_down() -> None:
 
 # A Python room (a module or a folder of rvvm/py) may use itself and the rooms of the rows above it.
 PYTHON_ROWS = """
-    _core arguments errors
+    _core arguments errors progress
     echo register resources scratch throttle views
     disk elf host images net preprocessor savefile share stream symbols tree
     bases lines ninep qcow2

@@ -13,12 +13,14 @@ import time
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
-from rich.console import Console
+from rich.filesize import decimal
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from rvvm.py.errors import UserError
 from rvvm.py.images import apt_tool, cache, deb822
 from rvvm.py.images.packages import Package
+from rvvm.py.progress import bar as progress_bar
+from rvvm.py.progress import step
 
 STALE_AFTER = 24 * 3600
 """Seconds after which the package lists are asked for again before they are used."""
@@ -45,7 +47,8 @@ def update_lists() -> None:
     """Ask the mirror for its package lists when ours are missing or old; hold apt's lock."""
     if not _lists_are_fresh():
         apt_tool.prepare()
-        apt_tool.run("apt-get", "update", "-q")
+        with step("asking the Debian mirror for its list of packages"):
+            apt_tool.run("apt-get", "update", "-q")
         _stamp().touch()
 
 
@@ -111,7 +114,7 @@ def _date(partial: Path, headers: str) -> None:
 def _watch(process: subprocess.Popen[str], package: Package, progress: bool) -> None:
     """Show the file grow until the process ends."""
     with bar(progress) as shown:
-        task = shown.add_task(package.name, total=package.size)
+        task = shown.add_task(f"fetching {package.name}", total=package.size)
         while is_running(process):
             if package.path.exists():
                 shown.update(task, completed=package.path.stat().st_size)
@@ -128,8 +131,6 @@ def is_running(process: subprocess.Popen[str]) -> bool:
 
 
 def bar(shown: bool) -> Progress:
-    """A progress bar of bytes; nothing where no terminal is."""
+    """A progress bar of bytes."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    console = Console(stderr=True)
-    hidden = not (shown and console.is_terminal)
-    return Progress(*columns, TimeRemainingColumn(), console=console, disable=hidden)
+    return progress_bar(shown, decimal, *columns, TimeRemainingColumn())

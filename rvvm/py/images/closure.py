@@ -84,7 +84,7 @@ def _is_there(deb: Deb) -> bool:
 def _watch(process: Popen[str], debs: Sequence[Deb], progress: bool) -> None:
     """Show the files come until the process ends; its output is short enough for a pipe."""
     with apt.bar(progress) as shown:
-        task = shown.add_task(f"{len(debs)} packages", total=sum(deb.size for deb in debs))
+        task = shown.add_task(f"fetching {len(debs)} packages", total=sum(deb.size for deb in debs))
         while apt.is_running(process):
             shown.update(task, completed=sum(map(_arrived, debs)))
 

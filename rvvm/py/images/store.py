@@ -123,7 +123,13 @@ def _packages(image: Image, refresh: bool = False) -> Packages:
 
 
 def _make(image: Image, packages: Packages, progress: bool) -> None:
-    seal.write(image.path, image.make(packages, progress))
+    from rvvm.py.images import apt
+    from rvvm.py.progress import step
+
+    for package in packages.values():
+        apt.fetch(package, progress)
+    with step(f"making the image {image.name}", progress):
+        seal.write(image.path, image.make(packages, progress))
     about = json.dumps(_described(image, packages), indent=1)
     cache.write(image.path.parent / "about.json", about.encode())
 
