@@ -79,8 +79,8 @@ int main(u64 hart, const void *fdt)
     print("\nHello! This is firmware/hello, in M-mode on hart %lu. The devicetree says:\n\n", hart);
     look_around(fdt);
     put_text("\nTo go on:\n"
-             "  ./run --kernel debian --initrd busybox   Debian's kernel and a shell\n"
-             "  ./run images                             what else can be named\n"
-             "  ./run --help                             everything\n\n");
+             "  rvvm debian       Debian's kernel and a shell\n"
+             "  rvvm images       what else can be named\n"
+             "  rvvm --help       everything\n\n");
     return 0;
 }

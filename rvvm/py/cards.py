@@ -288,7 +288,7 @@ def _vsock(words: _Words, counted: bool) -> Card:
 
 _FIRST_CID, _LAST_CID = 3, 0xFFFF_FFFE
 
-_DEVICES: Mapping[str, tuple[str, Callable[[_Words, bool], Card]]] = {
+DEVICES: Mapping[str, tuple[str, Callable[[_Words, bool], Card]]] = {
     "virtio-rng": ("", _entropy),
     "virtio-console": ("path name", _console),
     "virtio-balloon": ("free-page-reporting deflate-on-oom", _balloon),
@@ -304,9 +304,9 @@ def device_card(text: str, counted: bool) -> Card:
     for ending, bus in _ENDINGS.items():
         if name.endswith(ending):
             name, place = name.removesuffix(ending), bus
-    if name not in _DEVICES:
-        raise UserError(f"--device {text}: expected one of {', '.join(_DEVICES)}")
-    known, make = _DEVICES[name]
+    if name not in DEVICES:
+        raise UserError(f"--device {text}: expected one of {', '.join(DEVICES)}")
+    known, make = DEVICES[name]
     words = _Words("--device", text, "driver", f"bus id {known}")
     return make(words, counted)._replace(bus=words.bus() or place)
 

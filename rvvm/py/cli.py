@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ import rvvm
 from rvvm.py import daemon
 from rvvm.py import options as known
 from rvvm.py.advice import Advisor
+from rvvm.py.cards import DEVICES
 from rvvm.py.conformance import (
     LIMIT_STATUS,
     Signature,
@@ -22,8 +24,11 @@ from rvvm.py.conformance import (
     check_writable,
 )
 from rvvm.py.errors import EXIT_STATUS, UserError
+from rvvm.py.help import Grouped
+from rvvm.py.images import catalogue
 from rvvm.py.machine import Machine
 from rvvm.py.monitor import Monitor, Next
+from rvvm.py.resources import PACKAGE, resource
 from rvvm.py.terminal import HELP, READER_GONE, Terminal, terminal_size
 from rvvm.py.until import Condition, instructions
 
@@ -33,28 +38,101 @@ DEFAULT_KERNEL = "RVVM_DEFAULT_KERNEL"
 it."""
 
 _EPILOG = """\b
-With nothing named, runs the packaged greeting on the packaged board.
+With nothing named, runs the packaged greeting; ./run of a checkout boots Debian.
 Keys: Ctrl-A x quits, Ctrl-A c opens the monitor, Ctrl-A h helps.
-Named images for --kernel, --bios and --initrd: see `rvvm images`.
 """
 
 
-def _file(*names: str, help: str) -> Callable[[Any], Any]:
-    return click.option(*names, metavar="FILE", help=help)
+def _complete(*values: str, files: str = "", image: str = "", packaged: bool = False) -> Any:
+    """What completes a parameter: these values, images for an option, packaged programs, files."""
+
+    def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[Any]:
+        from rvvm.py.shell_completion import candidates
+
+        known = [it.name for it in catalogue.IMAGES if image and it.option in image.split()]
+        programs = packaged_programs() if packaged else ()
+        return candidates(incomplete, (*values, *known, *programs), files)
+
+    return complete
 
 
-@click.command(epilog=_EPILOG, context_settings={"help_option_names": ["--help", "-h"]})
-@click.argument("program", required=False)
+def _file(
+    *names: str, help: str, image: str = "", values: Sequence[str] = ()
+) -> Callable[[Any], Any]:
+    complete = _complete(*values, files="file", image=image)
+    return click.option(*names, metavar="FILE", help=help, shell_complete=complete)
+
+
+class _Rvvm(Grouped):
+    """The command line: a machine, or a command of its own when that is the first word."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        if command := _subcommand(args[0]) if args else None:
+            return command.make_context(f"{info_name} {args[0]}", args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        return super().invoke(ctx) if ctx.command is self else ctx.command.invoke(ctx)
+
+
+def _subcommand(name: str) -> click.Command | None:
+    if name == "completion":
+        return completion_command
+    if name == "images":
+        from rvvm.py.image_commands import group
+
+        return group
+    return None
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
+def completion_command(shell: str) -> None:
+    """Print the script that completes rvvm's words with Tab: eval "$(rvvm completion bash)"."""
+    from rvvm.py import shell_completion
+
+    click.echo(shell_completion.script(shell, machine_command))
+
+
+@click.command(cls=_Rvvm, epilog=_EPILOG, context_settings={"help_option_names": ["--help", "-h"]})
+@click.argument(
+    "program",
+    required=False,
+    shell_complete=_complete(
+        "images", "completion", files="file", image="kernel bios", packaged=True
+    ),
+)
 @_file("--dtb", help="The board: devicetree source or blob.  [default: virt.dts]")
-@_file("--kernel", help="ELF, Linux Image, raw image, or a named image such as debian.")
-@_file("--bios", help="Firmware; `none` starts the kernel in M-mode.  [default: opensbi]")
-@_file("--initrd", help="Initial RAM disk; `none` for no default one.")
+@_file(
+    "--kernel",
+    image="kernel",
+    help="ELF, Linux Image, raw image, or a named image such as debian.",
+)
+@_file(
+    "--bios",
+    image="bios",
+    values=(known.NONE,),
+    help="Firmware; `none` starts the kernel in M-mode.  [default: opensbi]",
+)
+@_file(
+    "--initrd",
+    image="initrd",
+    values=(known.NONE,),
+    help="Initial RAM disk; `none` for no default one.",
+)
 @click.option("--append", metavar="TEXT", help="The kernel's command line.")
 @click.option("--memory", "-m", metavar="SIZE", help="RAM, such as 512M or 2G.")
 @click.option(
     "--drive",
     multiple=True,
     metavar="file=FILE,...",
+    shell_complete=_complete(files="file"),
     help="A disk image; what the guest writes is gone at the end. Also format=, readonly=, limit=.",
 )
 @click.option("--commit", is_flag=True, help="What the guest writes goes into the disk images.")
@@ -62,18 +140,27 @@ def _file(*names: str, help: str) -> Callable[[Any], Any]:
     "--netdev",
     multiple=True,
     metavar="KIND,...",
+    shell_complete=_complete("user", "socket,path=", "switch,path=", "tap,ifname=", files="file"),
     help="A network: user,hostfwd=tcp::2222-:22 or socket,path=FILE. Also rate=.",
 )
 @click.option(
     "--share",
     multiple=True,
     metavar="FOLDER:TAG",
+    shell_complete=_complete(files="dir"),
     help="A folder for the guest, who mounts it by its tag. Also readonly=.",
 )
-@click.option("--device", multiple=True, metavar="NAME,...", help="A device, such as virtio-rng.")
+@click.option(
+    "--device",
+    multiple=True,
+    metavar="NAME,...",
+    shell_complete=_complete(*DEVICES),
+    help="A device, such as virtio-rng.",
+)
 @click.option(
     "--serial",
     metavar="WHERE",
+    shell_complete=_complete("null", "pty", "stdio", "file:", "unix:", "tcp:", files="file"),
     help="The console: null, file:PATH, unix:PATH,server, tcp:HOST:PORT, pty.  [default: stdio]",
 )
 @click.option("--daemonize", is_flag=True, help="Run in the background, once the machine is made.")
@@ -93,6 +180,7 @@ def _file(*names: str, help: str) -> Callable[[Any], Any]:
     default="auto",
     show_default=True,
     metavar="|".join(known.ACCELERATORS),
+    shell_complete=_complete(*known.ACCELERATORS),
     help="The engine.",
 )
 @click.option(
@@ -135,12 +223,17 @@ def machine_command(
     pidfile: str | None,
     **options: Any,
 ) -> int:
-    """Run a RISC-V machine. PROGRAM is a bare-metal ELF, as `--bios none --kernel PROGRAM`."""
+    """Run a RISC-V machine.
+
+    PROGRAM is a bare-metal ELF, which starts in M-mode (as with `--bios none --kernel PROGRAM`), or
+    a name: of an image (debian, u-boot, opensbi) or of a program that comes with rvvm (hello,
+    hypervisor).
+    """
     check_granularity(signature_granularity)
     if program is not None and load is not None:
         raise UserError(f"{program}: --load {load} has a program already")
     if program is not None:
-        options |= _bare(program, options)
+        options |= _named(program, options)
     elif load is None and options["kernel"] is None and options["bios"] is None:
         options["kernel"] = os.environ.get(DEFAULT_KERNEL) or None
     if size := terminal_size():
@@ -176,14 +269,46 @@ def _said(options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _bare(program: str, options: dict[str, Any]) -> dict[str, Any]:
-    if options["kernel"] is not None:
-        raise UserError(f"{program}: there is a --kernel already ({options['kernel']})")
+def _named(program: str, options: dict[str, Any]) -> dict[str, Any]:
+    """What PROGRAM stands for. A file comes before a name."""
+    option, value = _meant(program)
+    if (there := options[option]) is not None:
+        raise UserError(f"{program}: there is a --{option} already ({there})")
+    if isinstance(value, Path) and options["bios"] is None:
+        return {option: value, "bios": known.NONE}
+    return {option: value}
+
+
+def _meant(program: str) -> tuple[str, Path | str]:
+    """An option and its value: a path for what starts in M-mode, else the name of an image."""
+    path = Path(program)
+    if "/" not in program and not path.is_file():
+        if program in packaged_programs():
+            return "kernel", resource(f"firmware/{program}.elf")
+        if image := catalogue.find(program):
+            return _image(program, image)
+        if not path.exists():
+            names = [it.name for it in catalogue.IMAGES if it.option in ("kernel", "bios")]
+            names += packaged_programs()
+            raise UserError(
+                f"{program}: no such file and no program of that name ({', '.join(names)})"
+            )
     path = known.find(program if "/" in program else f"./{program}", "program")
     if not known.is_elf(path):
-        raise UserError(f"{program}: not an ELF; --kernel takes raw images")
-    bios = options["bios"] if options["bios"] is not None else known.NONE
-    return {"kernel": path, "bios": bios}
+        raise UserError(f"{program}: not an ELF; --kernel takes raw images, --drive disks")
+    return "kernel", path.absolute() if catalogue.find(str(path)) else path
+
+
+def _image(name: str, image: catalogue.Image) -> tuple[str, str]:
+    if image.option in ("kernel", "bios"):
+        return image.option, name
+    hint = f"; --{image.option} takes it" if image.option else ""
+    raise UserError(f"{name}: {image.what}, not a program{hint}")
+
+
+def packaged_programs() -> tuple[str, ...]:
+    """The bare-metal programs that come with rvvm."""
+    return tuple(sorted(path.stem for path in (PACKAGE / "firmware").glob("*.elf")))
 
 
 def _background(options: dict[str, Any], monitor: bool) -> Callable[[], None]:
@@ -270,13 +395,9 @@ def _status(code: int) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    command: click.Command = machine_command
-    name = "rvvm"
-    if arguments and arguments[0] == "images":
-        from rvvm.py.image_commands import group
-
-        command, name, arguments = group, "rvvm images", arguments[1:]
-    status = command.main(args=list(arguments), prog_name=name, standalone_mode=False)
+    if "_RVVM_COMPLETE" in os.environ:
+        importlib.import_module("rvvm.py.shell_completion")  # bash is completed our way
+    status = machine_command.main(args=list(arguments), prog_name="rvvm", standalone_mode=False)
     return status if isinstance(status, int) else 0
 
 

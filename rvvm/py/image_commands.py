@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,24 @@ from rvvm.py.images import catalogue
 DISK = "debian"
 """What `build` makes a disk of."""
 
-NAME = click.argument("name", metavar="NAME", type=str)
-NAMES = click.argument("names", metavar="[NAME]...", nargs=-1)
+
+def _complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[Any]:
+    """Names of images complete names, files what takes a FILE."""
+    from rvvm.py.shell_completion import candidates
+
+    if parameter.metavar == "FILE":
+        return candidates(incomplete, (), "file")
+    return candidates(incomplete, _all(), "")
+
+
+NAME = click.argument("name", metavar="NAME", type=str, shell_complete=_complete)
+NAMES = click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=_complete)
+
+
+def _file(name: str, help: str, multiple: bool = False) -> Callable[[Any], Any]:
+    return click.option(
+        name, metavar="FILE", help=help, multiple=multiple, shell_complete=_complete
+    )
 
 
 @click.group(name="images", invoke_without_command=True)
@@ -57,14 +74,14 @@ def fetch(names: tuple[str, ...], refresh: bool) -> None:
 
 @group.command()
 @NAMES
-@click.option("--output", metavar="FILE", help="The disk's file.  [default: debian.img]")
+@_file("--output", "The disk's file.  [default: debian.img]")
 @click.option("--size", default="4G", show_default=True, metavar="SIZE", help="The disk's size.")
 @click.option("--user", default="debian", show_default=True, metavar="NAME", help="Who logs in.")
 @click.option("--password", metavar="TEXT", help="Without one, the console asks for none.")
-@click.option("--ssh-key", multiple=True, metavar="FILE", help="A public key that may log in.")
+@_file("--ssh-key", "A public key that may log in.", multiple=True)
 @click.option("--hostname", default="debian", show_default=True, metavar="NAME")
 @click.option("--package", multiple=True, metavar="NAME", help="One more package.")
-@click.option("--user-data", metavar="FILE", help="More of it, as a cloud-config of cloud-init's.")
+@_file("--user-data", "More of it, as a cloud-config of cloud-init's.")
 def build(names: tuple[str, ...], **options: Any) -> None:
     """Make a disk with a Debian to start, or other images anew.
 
@@ -128,7 +145,7 @@ def path(name: str) -> None:
 
 
 @group.command()
-@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=_complete)
 def remove(names: tuple[str, ...]) -> None:
     """Remove images from the cache."""
     for name in names:

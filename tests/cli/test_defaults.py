@@ -3,15 +3,19 @@ takes its own words and no others."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from machine import elves
-from rvvm.py import cli
+from rvvm.py import cli, help
+from rvvm.py import options as known
+from rvvm.py.resources import resource
 
 PROGRAM = "hi.elf"
 NAMED = ("kernel", "bios", "load")
@@ -99,3 +103,62 @@ def test_without_run_it_is_the_greeting(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.delenv(cli.DEFAULT_KERNEL)
     options = asked("--commit")
     assert (options["kernel"], options["bios"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("program", "kernel", "bios"),
+    [
+        ("debian", "debian", None),
+        ("linux", "linux", None),
+        ("u-boot", "u-boot", None),
+        ("opensbi", None, "opensbi"),
+        ("hypervisor", resource("firmware/hypervisor.elf"), "none"),
+        ("hello", resource("firmware/hello.elf"), "none"),
+    ],
+)
+def test_a_name_is_a_program(program: str, kernel: object, bios: str | None) -> None:
+    options = asked("--memory", "1G", program)
+    assert (options["kernel"], options["bios"]) == (kernel, bios)
+
+
+def test_a_file_comes_before_a_name() -> None:
+    for name in ("hypervisor", "opensbi"):
+        elves.write(Path(name), elves.SPIN)
+    Path("debian").mkdir()
+    assert asked("hypervisor")["kernel"] == Path("hypervisor")
+    for program in ("opensbi", "./opensbi"):
+        options = asked(program)
+        assert known.find(options["kernel"], "--kernel") == Path("opensbi").absolute()
+    assert asked("debian")["kernel"] == "debian"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("nosuch",), "nosuch: no such file and no program of that name (debian, .*hypervisor)"),
+        (("./debian",), "debian: no such file"),
+        (("busybox",), "busybox: initramfs.*, not a program; --initrd takes it"),
+        (("modules",), "modules: .*, not a program$"),
+        (("debian", "--kernel", "x"), "debian: there is a --kernel already .x."),
+        (("opensbi", "--bios", "x"), "opensbi: there is a --bios already .x."),
+        (("disk.img",), "disk.img: not an ELF; --kernel takes raw images, --drive disks"),
+    ],
+)
+def test_what_is_no_program(words: tuple[str, ...], says: str) -> None:
+    Path("disk.img").write_bytes(bytes(4096))
+    with pytest.raises(cli.UserError) as error:
+        cli._run(words)
+    assert re.search(says.replace("(", r"\(").replace(")", r"\)"), str(error.value)), error.value
+
+
+def test_help_has_every_option_in_one_group() -> None:
+    grouped = [name for names in help.GROUPS.values() for name in names]
+    options = [it.name for it in cli.machine_command.params if isinstance(it, click.Option)]
+    assert sorted(grouped) == sorted(name for name in options if name and name != "version")
+
+
+@pytest.mark.parametrize(("line", "meaning"), help.EXAMPLES)
+def test_examples_of_help(line: str, meaning: str) -> None:
+    program, *words = line.split()
+    assert program == "rvvm" and asked(*words)
+    assert len(line) < 78 and line in CliRunner().invoke(cli.machine_command, ["--help"]).output

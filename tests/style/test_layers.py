@@ -48,7 +48,7 @@ PYTHON_ROWS = """
     console snapshot
     machine
     line_editor
-    advice conformance daemon disk_builder monitor terminal
+    advice conformance daemon disk_builder help monitor shell_completion terminal
     image_commands
     cli
 """

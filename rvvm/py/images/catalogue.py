@@ -31,6 +31,8 @@ class Image:
     make: Callable[[Packages, bool], bytes]
     inputs: Callable[[], Mapping[str, bytes]] = dict
     """What besides packages the image is made from: when it changes, the image is stale."""
+    option: str = ""
+    """The option of the command line that takes it."""
 
     @property
     def path(self) -> Path:
@@ -103,6 +105,7 @@ IMAGES = (
         "Image",
         (KERNEL_PACKAGE,),
         _member("boot/vmlinu?-*"),
+        option="kernel",
     ),
     Image(
         "opensbi",
@@ -110,6 +113,7 @@ IMAGES = (
         "fw_dynamic.bin",
         ("opensbi",),
         _member(f"{OPENSBI}/fw_dynamic.bin"),
+        option="bios",
     ),
     Image(
         "opensbi-jump",
@@ -117,6 +121,7 @@ IMAGES = (
         "fw_jump.bin",
         ("opensbi",),
         _member(f"{OPENSBI}/fw_jump.bin"),
+        option="bios",
     ),
     Image(
         "u-boot",
@@ -124,6 +129,7 @@ IMAGES = (
         "u-boot.bin",
         ("u-boot-qemu",),
         _member("usr/lib/u-boot/qemu-riscv64_smode/u-boot.bin"),
+        option="kernel",
     ),
     Image(
         "busybox",
@@ -132,6 +138,7 @@ IMAGES = (
         ("busybox-static", KERNEL_PACKAGE),
         _initramfs,
         _own_parts,
+        "initrd",
     ),
     Image(
         "modules",
@@ -146,10 +153,14 @@ IMAGES = (
 ALIASES = {"initramfs": "busybox", "linux": "debian", "uboot": "u-boot"}
 
 
+def find(name: str) -> Image | None:
+    """The image of that name, if there is one."""
+    wanted = ALIASES.get(name, name)
+    return next((image for image in IMAGES if image.name == wanted), None)
+
+
 def get(name: str) -> Image:
     """The image of that name."""
-    wanted = ALIASES.get(name, name)
-    for image in IMAGES:
-        if image.name == wanted:
-            return image
+    if image := find(name):
+        return image
     raise UserError(f"no image {name}: known are {', '.join(image.name for image in IMAGES)}")
