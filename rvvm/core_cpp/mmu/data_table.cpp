@@ -1,9 +1,12 @@
 #include "mmu/data_table.hpp"
 
+#include <algorithm>
+
 namespace rvvm {
 
 TablePool::Memory TablePool::take(std::size_t count) {
-  auto& free = free_[size_of(count)];
+  // No count is below the smallest, which compilers cannot know.
+  auto& free = free_[std::min<std::size_t>(size_of(count), sizes - 1)];
   if (!free.empty()) {
     Memory memory = std::move(free.back());
     free.pop_back();
