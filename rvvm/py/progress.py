@@ -25,20 +25,26 @@ def bar(shown: bool, count: Callable[[int], str], *columns: ProgressColumn) -> P
 
 
 @contextlib.contextmanager
-def step(text: str, shown: bool = True) -> Iterator[None]:
-    """Say what begins, and every few seconds that it goes on."""
+def step(text: str, shown: bool = True, patience: float = 0) -> Iterator[None]:
+    """Say what begins, and every few seconds that it goes on; what is over before somebody loses
+    ``patience`` (seconds) is not told."""
     over = threading.Event()
-    if shown:
+    if shown and not patience:
         _say(text)
-        threading.Thread(target=_go_on, args=(text, over), daemon=True).start()
+    if shown:
+        threading.Thread(target=_go_on, args=(text, over, patience), daemon=True).start()
     try:
         yield
     finally:
         over.set()
 
 
-def _go_on(text: str, over: threading.Event) -> None:
+def _go_on(text: str, over: threading.Event, patience: float) -> None:
     begun = time.monotonic()
+    if patience:
+        if over.wait(patience):
+            return
+        _say(text)
     while not over.wait(EVERY):
         _say(f"{text}: {time.monotonic() - begun:.0f} s")
 

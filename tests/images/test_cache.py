@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,35 @@ def test_two_processes_do_not_collide(monkeypatch: pytest.MonkeyPatch, tmp_path:
     workers = [subprocess.Popen([sys.executable, "-c", WORKER]) for _ in range(3)]
     assert [worker.wait() for worker in workers] == [0, 0, 0]
     assert (tmp_path / "number").read_text() == "60"
+
+
+HOLDER = """
+from rvvm.py.images import cache
+with cache.lock("test"):
+    print(flush=True)
+    input()
+"""
+
+
+def test_who_waits_for_another_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RVVM_CACHE", str(tmp_path))
+    command = [sys.executable, "-c", HOLDER]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdin and holder.stdout and holder.stdout.readline()
+        thread = threading.Thread(target=wait_for_it, args=(done := [],))
+        thread.start()
+        said = ""
+        while "waiting for another rvvm, which is busy with test" not in said:
+            said += capfd.readouterr().err
+        assert not done
+        holder.stdin.write(b"\n")
+        holder.stdin.flush()
+        thread.join()
+        assert done
+
+
+def wait_for_it(done: list[bool]) -> None:
+    with cache.lock("test"):
+        done.append(True)

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from rvvm.py.errors import UserError
 from rvvm.py.scratch import replacing
@@ -42,8 +43,18 @@ def lock(name: str) -> Iterator[None]:
     with writing(path):
         file = open(path, "w")  # noqa: SIM115  # closed below, outside of what is an error of ours
     with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        _hold(file, name)
         yield
+
+
+def _hold(file: IO[str], name: str) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        from rvvm.py.progress import step
+
+        with step(f"waiting for another rvvm, which is busy with {name}", patience=2):
+            fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def write(path: Path, data: bytes) -> None:
