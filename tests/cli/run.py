@@ -17,7 +17,7 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": _PACKAGE, "PYTHONSAFEPATH": "1"}
 
 
 def rvvm(
-    *arguments: object, stdin: bytes = b"", timeout: float = 60, cwd: Path | None = None
+    *arguments: object, stdin: bytes = b"", timeout: float = 300, cwd: Path | None = None
 ) -> subprocess.CompletedProcess[bytes]:
     """The finished process, with what it printed."""
     command = [*COMMAND, *map(str, arguments)]

@@ -38,7 +38,7 @@ def running(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
             process.kill()
 
 
-def until(there: object, seconds: float = 30) -> None:
+def until(there: object, seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not there():  # type: ignore[operator]
         assert time.monotonic() < deadline, "it did not happen"

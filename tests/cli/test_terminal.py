@@ -25,7 +25,7 @@ class Guest:
         self.child = pexpect.spawn(
             sys.executable,
             ["-m", "rvvm", *arguments, str(program)],
-            timeout=30,
+            timeout=120,
             echo=True,
             env=ENVIRONMENT,
         )

