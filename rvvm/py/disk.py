@@ -246,10 +246,14 @@ class Overlay:
         return f"{self.size >> 40} TiB is too large"
 
     def read(self, views: Sequence[memoryview], offset: int) -> None:
-        end, rest = offset + sum(map(len, views)), Cursor(views)
+        end = offset + sum(map(len, views))
+        where = self._where[offset // CLUSTER : -(-end // CLUSTER)]
+        if where and where.count(where[0]) == len(where):  # in one file, as mostly
+            self._fetch(where[0], views, offset)
+            return
+        rest = Cursor(views)
         for number, start, stop in self._runs(offset, end):
-            whole = stop - start == end - offset
-            self._fetch(number, views if whole else rest.take(stop - start), start)
+            self._fetch(number, rest.take(stop - start), start)
 
     def _fetch(self, number: int, views: Sequence[memoryview], offset: int) -> None:
         if number:

@@ -174,13 +174,13 @@ class Block(Function, kind=2):
 
     def _handle(self, queue: Queue, chain: Chain) -> None:
         """Do a request, or some more of it."""
-        self._work += DESCRIPTOR_WORK * chain.length
+        start = queue.progress
         header, readable = _header(chain.readable)
         kind, _, sector = HEADER.unpack_from(header)
         status, writable = _status(chain.writable)
         try:
             handler = self._kinds.get(kind)
-            request = Request(sector * SECTOR, readable, writable, queue.progress)
+            request = Request(sector * SECTOR, readable, writable, start)
             result = handler(request) if handler else UNSUPP
         except OSError:
             result = IOERR
@@ -189,8 +189,11 @@ class Block(Function, kind=2):
             return
         status[0] = result
         written = chain.room
-        if queue.progress:
-            chain.spans = chain.spans_between(queue.progress, written)  # the core knows of the rest
+        self._work += DESCRIPTOR_WORK * chain.length
+        if not start:
+            self._work += written
+        else:
+            chain.spans = chain.spans_between(start, written)  # the core knows of the rest
         queue.push(chain, written)
 
     def _postpone(self, queue: Queue, chain: Chain, done: int) -> None:
@@ -238,7 +241,6 @@ class Block(Function, kind=2):
             return IOERR
         if size > PIECE or request.start:
             return self._piece(self.disk.read, request, request.writable, size)
-        self._work += size
         self.disk.read(request.writable, request.offset)
         return OK
 

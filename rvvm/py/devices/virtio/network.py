@@ -147,7 +147,7 @@ class Network(Function, kind=1):
                 queue.back(mark)
                 self.held = True
                 return
-            left -= REQUEST_WORK + chain.work
+            left -= REQUEST_WORK + DESCRIPTOR_WORK * chain.length
             queue.push(chain)
 
     @property
