@@ -91,6 +91,9 @@ class Hart:
     def set_f(self, number: int, value: int) -> None: ...
     def csr(self, address: int) -> int:
         """As a debugger: no permission check, never the VS twin; KeyError when absent."""
+    def change_csr(self, address: int, mask: int, value: int) -> None:
+        """Changes the bits of ``mask``, as csrrs and csrrc do."""
+
     def set_csr(self, address: int, value: int) -> None:
         """The WARL rules decide what stays."""
     def plain_csr(self, address: int) -> int | None:

@@ -11,6 +11,8 @@ from rvvm.py.arguments import UnknownName
 from rvvm.py.views.csr import CsrRow, FieldRow, csr_list, csr_table, summary
 from rvvm.py.views.table import Table, hexadecimal
 
+_ALL = (1 << 64) - 1
+
 
 @cache
 def csr_rows() -> Mapping[str, CsrRow]:
@@ -46,8 +48,9 @@ class CsrValue(int):
     """What a CSR held when it was read: an int whose fields have names.
 
     ``value.VTSR`` reads a field of this value; ``value.VTSR = 1`` writes the field to the hart
-    (the value in hand, being an int, stays as it was read: read the register again). The core's
-    WARL rules decide what a write leaves behind.
+    (the value in hand, being an int, stays as it was read: read the register again), as csrrs and
+    csrrc do: other bits stay, also those that read otherwise than they were written, such as
+    mip.SEIP while its wire is up. The core's WARL rules decide what a write leaves behind.
     """
 
     _hart: _core.Hart
@@ -73,9 +76,18 @@ class CsrValue(int):
         return self._field(name).get(int(self))
 
     def __setattr__(self, name: str, field: int) -> None:
-        row, now = self._field(name), self._hart.csr(self._row.address)
+        row = self._field(name)
         field = arguments.integer(f"{self._row.name}.{name}", field, -1 << 64, 1 << 64)
-        self._hart.set_csr(self._row.address, row.put(now, field))
+        self._hart.change_csr(self._row.address, row.mask, row.put(0, field))
+
+    def __ior__(self, bits: int) -> Change:
+        return Change(self._row, self | bits, bits)
+
+    def __iand__(self, bits: int) -> Change:
+        return Change(self._row, self & bits, ~bits)
+
+    def __ixor__(self, bits: int) -> Change:
+        return Change(self._row, self ^ bits, bits)
 
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *(field.name for field in self._row.fields)]
@@ -91,11 +103,26 @@ class CsrValue(int):
         return self.table().html()
 
 
+class Change(int):
+    """What ``csr.mip |= bits`` and the like assign: an int that knows which bits it changes."""
+
+    row: CsrRow
+    mask: int
+
+    def __new__(cls, row: CsrRow, value: int, mask: int) -> Change:
+        """The register, its whole value, and the bits of it that were changed."""
+        change = super().__new__(cls, value)
+        change.row, change.mask = row, mask & _ALL
+        return change
+
+
 class Csrs:
     """``hart.csr``: attributes by the manual's names, items by name or address.
 
     Reading and writing are a debugger's: no permission check, and always the register named, never
     its VS twin. A register the hart lacks raises AttributeError (KeyError through an item).
+    ``csr.mip = value`` writes all of it, as csrrw does; ``|=``, ``&=`` and ``^=`` change bits and
+    leave the others, as csrrs and csrrc do.
     """
 
     _hart: _core.Hart
@@ -114,7 +141,10 @@ class Csrs:
         row = self._row(key)
         bits = arguments.bits(row.name, value)
         try:
-            self._hart.set_csr(row.address, bits)
+            if isinstance(value, Change) and value.row is row:
+                self._hart.change_csr(row.address, value.mask, bits)
+            else:
+                self._hart.set_csr(row.address, bits)
         except KeyError:
             raise _absent(row) from None
 

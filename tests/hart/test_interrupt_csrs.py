@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 
 from privileged.bench import Bench
-from privileged.manual import ONES, STCE, Irq, bits
+from privileged.manual import ADDRESS, ONES, STCE, Irq, bits
 
 SSI, VSSI, STI, VSTI, SEI, VSEI, SGEI, LCOFI = (
     1 << n for n in (Irq.SSI, Irq.VSSI, Irq.STI, Irq.VSTI, Irq.SEI, Irq.VSEI, Irq.SGEI, Irq.LCOFI)
@@ -247,3 +247,26 @@ def test_hideleg_needs_mideleg() -> None:
     assert (bench.get("hideleg"), bench.get("hie")) == (every, every | SGEI)
     assert bench.get("hip") == every
     assert bench.get("mideleg") == bits(2, 6, 10, 12)
+
+
+@pytest.mark.parametrize("how", ["csrs", "csrc", "change"])
+def test_other_bits_do_not_latch_the_wire(how: str) -> None:
+    """ "mip": the value that csrrs and csrrc write back has the software bit of SEIP alone."""
+    bench = quiet(mip=SSI if how == "csrc" else 0)
+    bench.hart.set_interrupt(9, True)
+    if how == "change":
+        bench.hart.change_csr(ADDRESS["mip"], SSI, SSI)
+    else:
+        bench.step(f"{how} mip, a0", a0=SSI)
+    assert bench.get("mip") == SEI | (0 if how == "csrc" else SSI)
+    bench.hart.set_interrupt(9, False)
+    assert not bench.get("mip") & SEI
+
+
+def test_all_bits_may_latch_it() -> None:
+    """csrrw writes what it is given: reading mip and writing it whole keeps the wire's level."""
+    bench = quiet()
+    bench.hart.set_interrupt(9, True)
+    bench.set(mip=bench.get("mip"))
+    bench.hart.set_interrupt(9, False)
+    assert bench.get("mip") == SEI

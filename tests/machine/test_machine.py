@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+import random
 import re
 import threading
 import time
@@ -11,6 +13,7 @@ import pytest
 
 import rvvm
 from machine import elves
+from rvvm.py.csr import csr_rows
 from rvvm.py.engines.engine import Exit
 
 
@@ -233,6 +236,54 @@ def test_csr_fields(tmp_path: Path) -> None:
         h.csr.nonsense = 1
     with pytest.raises(ValueError, match="does not fit VTSR"):
         h.csr.hstatus.VTSR = 2
+
+
+def test_a_field_write_leaves_other_bits(tmp_path: Path) -> None:
+    """As csrrs and csrrc: mip.SEIP reads as its wire, and is not written back."""
+    h = machine(tmp_path, elves.SPIN).harts[0]
+    changes = [
+        lambda: setattr(h.csr.mip, "SSIP", 1),
+        lambda: setattr(h.csr.mip, "SSIP", 0),
+        lambda: setattr(h.csr, "mip", operator.ior(h.csr.mip, 2)),
+        lambda: setattr(h.csr, "mip", operator.iand(h.csr.mip, ~2)),
+        lambda: setattr(h.csr, "mip", operator.ixor(h.csr.mip, 2)),
+    ]
+    for ssip, change in zip((1, 0, 1, 0, 1), changes, strict=True):
+        h.core.set_interrupt(9, True)
+        assert h.csr.mip.SEIP == 1
+        change()
+        assert (1, ssip) == (h.csr.mip.SEIP, h.csr.mip.SSIP)
+        h.core.set_interrupt(9, False)
+        assert (0, ssip) == (h.csr.mip.SEIP, h.csr.mip.SSIP)
+    pending = h.csr.mip
+    pending |= 0x20
+    h.csr.mscratch = pending  # another register: all of the value
+    assert h.csr.mscratch == 0x22
+
+
+@pytest.mark.parametrize("open_gates", [False, True])
+def test_a_field_written_as_it_reads_changes_nothing(tmp_path: Path, open_gates: bool) -> None:
+    """Of every CSR: also where bits read otherwise than they are stored (wires, gates, views)."""
+    h = machine(tmp_path, elves.SPIN).harts[0]
+    numbers = random.Random(1)
+    for name in h.csr:
+        if not name.startswith(("pmp", "satp", "vsatp", "hgatp")):
+            h.csr[name] = numbers.getrandbits(64)
+    h.csr.mstatus.FS = h.csr.vsstatus.FS = 3  # dirty, as a write of fcsr leaves it
+    gates = ("menvcfg", "mideleg", "hideleg", "mcounteren", "hcounteren", "mstateen0")
+    for name in gates:
+        h.csr[name] = (1 << 64) - 1 if open_gates else 0
+    for wire in (3, 9, 11):
+        h.core.set_interrupt(wire, True)
+    h.core.set_guest_interrupt(1, True)
+    for name in h.csr:
+        for field in csr_rows()[name].fields:
+            before = h.core.state()["csr"]
+            value = getattr(h.csr[name], field.name)
+            setattr(h.csr[name], field.name, value)
+            after = h.core.state()["csr"]
+            changed = {key for key in before if before[key] != after[key]}
+            assert not changed, (name, field.name, changed)
 
 
 def test_every_csr_can_be_shown(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@
 #include "hart/interrupts.hpp"
 #include "hart/plain_csrs.hpp"
 #include "hart/trap.hpp"
+#include "semantics/csr.hpp"
 
 namespace py = pybind11;
 
@@ -29,6 +30,16 @@ u64 get_csr(const HartFace& f, u16 address) {
 void set_csr(const HartFace& f, u16 address, u64 value) {
   Hart& h = f.hart();
   write_csr(h, require_csr(h, address), value);
+  f.cpu().settle();
+}
+
+// As CSRRS and CSRRC do, which change some bits and leave the others: what a wire adds to a bit is
+// not written back.
+void change_csr(const HartFace& f, u16 address, u64 mask, u64 value) {
+  Hart& h = f.hart();
+  f.cpu().take_pins();
+  const CsrRow& row = require_csr(h, address);
+  write_csr(h, row, merge(modifiable(h, row, read_csr(h, row)), value, mask));
   f.cpu().settle();
 }
 
@@ -289,6 +300,7 @@ void bind_hart(py::module_& m) {
           py::arg("number"), py::arg("value"))
       .def("csr", &get_csr, py::arg("address"))
       .def("set_csr", &set_csr, py::arg("address"), py::arg("value"))
+      .def("change_csr", &change_csr, py::arg("address"), py::arg("mask"), py::arg("value"))
       .def("plain_csr", &read_plain_csr, py::arg("address"))
       .def("set_plain_csr", &write_plain_csr, py::arg("address"), py::arg("value"))
       .def("quick_csr", &quick_csr_of, py::arg("bits"), py::arg("operand"))
