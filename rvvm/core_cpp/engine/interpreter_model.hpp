@@ -135,7 +135,10 @@ template <Depth D> class InterpreterModel {
       wanted = static_cast<T>(combine(extended(old)));
       seen = shared::compare_and_swap(operand, old, wanted);
     } while (seen != old);
-    if constexpr (!quick) written(address, wanted);
+    if constexpr (!quick) {
+      seen_by_observer(address, old);
+      written(address, wanted);
+    }
     x(rd, extended(old));
   }
   template <class T> void lr(unsigned rd, U address) {
@@ -143,6 +146,7 @@ template <Depth D> class InterpreterModel {
     if (!operand) return fault();
     const U value = extended(shared::load<T>(operand));
     std::atomic_thread_fence(std::memory_order_seq_cst);
+    seen_by_observer(address, static_cast<T>(value));
     cpu_.hart.reservation = {true, sizeof(T), cpu_.mmu.operand_address().value, value};
     x(rd, value);
   }
@@ -167,6 +171,7 @@ template <Depth D> class InterpreterModel {
     if (!operand) return fault();
     const T expected = static_cast<T>(x(rd)), wanted = static_cast<T>(value);
     const T old = shared::compare_and_swap(operand, expected, wanted);
+    seen_by_observer(address, old);
     if (old == expected) written(address, wanted);
     x(rd, extended(old));
   }
@@ -176,7 +181,8 @@ template <Depth D> class InterpreterModel {
     if (!operand) return fault();
     const u128 expected = both(rd), wanted = both(rs2);
     const u128 old = shared::compare_and_swap_pair(operand, expected, wanted);
-    if (old == expected) cpu_.mmu.atomic_written(address, 16, static_cast<u64>(wanted));
+    cpu_.mmu.atomic_read(address, 16, static_cast<u64>(old));
+    if (old == expected) cpu_.mmu.pair_written(address, wanted);
     if (!rd) return;
     x(rd, static_cast<U>(old));
     x(rd + 1, static_cast<U>(old >> 64));
@@ -287,6 +293,9 @@ template <Depth D> class InterpreterModel {
   template <class T> static U extended(T value) { return static_cast<U>(static_cast<i64>(value)); }
   template <class T> void written(U address, T value) {
     cpu_.mmu.atomic_written(address, sizeof(T), static_cast<std::make_unsigned_t<T>>(value));
+  }
+  template <class T> void seen_by_observer(U address, T value) {
+    cpu_.mmu.atomic_read(address, sizeof(T), static_cast<std::make_unsigned_t<T>>(value));
   }
   u128 both(unsigned r) const { return r ? static_cast<u128>(x(r + 1)) << 64 | x(r) : 0; }
   void touch_fp() {

@@ -509,7 +509,7 @@ template <Csr> struct Pmpcfg {
   }
 };
 template <Csr> struct Pmpaddr {
-  static bool locked(const Hart& h, unsigned entry) {
+  static bool locked(const HartState& h, unsigned entry) {
     if (PmpCfg::of(h, entry) & PmpCfg::L) return true;
     if (entry + 1 == pmp_entries) return false;
     const u8 next = PmpCfg::of(h, entry + 1);  // a locked TOR entry locks its lower bound too

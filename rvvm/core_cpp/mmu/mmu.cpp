@@ -247,9 +247,11 @@ u8* Mmu::atomic_operand(u64 address, unsigned size, Access access) {
   return host;
 }
 
-void Mmu::atomic_written(u64 address, unsigned size, u64 value) {
-  written(operand_, size, value);
-  if (record) record->push_back({address, value, static_cast<u8>(size), true});
+// An observer sees two stores of a doubleword.
+void Mmu::pair_written(u64 address, u128 value) {
+  atomic_written(address, 8, static_cast<u64>(value));
+  operand_ = operand_ + 8;
+  atomic_written(address + 8, 8, static_cast<u64>(value >> 64));
 }
 
 // CMO spec, "Cache-block management": allowed where a load is, since no page may be written and not

@@ -88,8 +88,15 @@ class Mmu {
   // For LR, SC, AMOs and cache-block operations: host memory of a naturally aligned operand, or
   // nullptr and `trap`.
   u8* atomic_operand(u64 address, unsigned size, Access access);
-  // After the operand has been written.
-  void atomic_written(u64 address, unsigned size, u64 value);
+  // After the operand has been read, and after it has been written.
+  void atomic_read(u64 address, unsigned size, u64 value) {
+    if (record) record->push_back({address, value, static_cast<u8>(size), false});
+  }
+  void atomic_written(u64 address, unsigned size, u64 value) {
+    written(operand_, size, value);
+    if (record) record->push_back({address, value, static_cast<u8>(size), true});
+  }
+  void pair_written(u64 address, u128 value);
   // Physical address of the last operand: what LR and SC go by.
   Hpa operand_address() const { return operand_; }
   // Cache-block management is the check alone: a store's permission or a load's will do. `address`
