@@ -83,6 +83,23 @@ def test_another_hart_stores(store: str, fails: bool) -> None:
     assert (bench.peek(DATA) == 77) != fails
 
 
+@pytest.mark.parametrize("store", ["sd a5, (a1)", "amoswap.d x0, a5, (a1)", "cbo.zero (a1)"])
+def test_two_harts_reserve_on_one_page(store: str) -> None:
+    """The first keeps its entries for stores to the page until the second reserves there, too."""
+    bench = Bench()
+    other = bench.system.add_hart(1, bench.extensions, CODE + 0x100)
+    bench.load("lr.d a0, (a1); sc.d a2, a3, (a1)", CODE + 0x100)
+    run(bench, "sd x0, 64(a1)", "lr.d a0, (a4)", a1=DATA, a4=DATA + 128, a5=1)
+    other.set_x(11, DATA)
+    other.pc = CODE + 0x100
+    other.step(1)
+    run(bench, store)
+    other.step(1)
+    assert other.x(12) == 1
+    run(bench, "sc.d a2, a3, (a4)", a2=9)
+    assert bench.x("a2") == 0  # its own stores do not break its own
+
+
 def test_external_write_breaks_the_reservation() -> None:
     """A write by another agent (a device) to the reserved bytes makes the SC fail."""
     bench = Bench()

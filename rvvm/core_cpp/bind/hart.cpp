@@ -126,8 +126,7 @@ TranslationFace translate_address(const HartFace& f, u64 address, const std::str
   if (privilege) mode.privilege = privilege_of(*privilege);
   if (virt) mode.virt = *virt;
   if (mode.privilege == Privilege::M) mode.virt = false;
-  const Request request{
-      .address = Gva{address}, .access = access_of(access), .probe = true, .trace = &face.steps};
+  const Request request{.address = Gva{address}, .access = access_of(access), .trace = &face.steps};
   const Regime regime =
       Regime::of(ContextKey::of(f.hart(), ContextKey::state(f.hart(), mode)), f.hart().extensions);
   face.result = translate(regime, f.owner->system.bus, f.cpu().mmu.pmp, request);

@@ -89,7 +89,9 @@ py::dict state_of(const HartFace& f) {
   const Wires outside{pins.interrupts, pins.guest_external, pins.timer};
   py::dict state = saved([&](auto& save) { each_field(h, std::ref(save)); });
   state["csr"] = saved([&](auto& save) { each_csr(h.csr, std::ref(save)); });
-  state["reservation"] = saved([&](auto& save) { each_reserved(h.reservation, std::ref(save)); });
+  Reservation held = h.reservation;
+  held.valid &= held.proof == Proof::flag;  // no other proof can be saved
+  state["reservation"] = saved([&](auto& save) { each_reserved(held, std::ref(save)); });
   state["last_trap"] = saved([&](auto& save) { each_of_trap(h.last_trap, std::ref(save)); });
   state["wires"] = saved([&](auto& save) { each_wire(h.wires, std::ref(save)); });
   state["pins"] = saved([&](auto& save) { each_wire(outside, std::ref(save)); });
@@ -110,6 +112,7 @@ void load_state(const HartFace& f, const py::dict& state) {
   each_field(h, Load{state});
   each_csr(h.csr, Load{state["csr"]});
   each_reserved(h.reservation, Load{state["reservation"]});
+  h.reservation.proof = Proof::flag;
   each_of_trap(h.last_trap, Load{state["last_trap"]});
   each_wire(h.wires, Load{state["wires"]});
   each_wire(pins, Load{state["pins"]});

@@ -197,7 +197,7 @@ void watch(SystemFace& f, int file, py::object callable) {
 }
 
 Exit run(SystemFace& f, std::optional<u64> instructions) {
-  if (f.writable_view) f.system.forget_code();
+  if (f.writable_view) f.system.forget_ram();
   auto signals = [&f] {
     py::gil_scoped_acquire gil;
     if (PyErr_CheckSignals() == 0) return true;

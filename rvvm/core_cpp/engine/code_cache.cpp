@@ -6,6 +6,7 @@
 #include <new>
 
 #include "engine/handlers.hpp"
+#include "engine/lr_window.hpp"
 #include "memory/shared.hpp"
 
 namespace rvvm {
@@ -123,20 +124,26 @@ void CodeCache::build(Hpa at, Page& page, Block& block) {
   u32 count = 0;
   const u8* host = bus.host(at, 2);
   const u64 start = at.value & page_mask;
-  u64 offset = start;
+  u64 offset = start, seen = start;  // of an LR, up to its SC
   while (offset < page_size && count < max_block) {
     const u32 bits = fetch_bits(host + (offset - start), page_size - offset);
     const unsigned length = length_of(bits);
     if (offset + length > page_size) break;
-    const Insn& insn = decoded.decode(bits);
+    const Insn insn = decoded.decode(bits);
     steps[count++] = {handler_of(insn.op), insn};
+    if (is_lr(insn.op)) {
+      Insn& lr = steps[count - 1].insn;
+      note_lr_window(lr, host + (offset - start), page_size - offset,
+                     [this](u32 next) { return decoded.decode(next); });
+      seen = std::max(seen, offset + static_cast<u64>(lr.imm) + 4);
+    }
     offset += length;
     if (ends_block(insn)) break;
   }
+  seen = std::min(std::max({seen, offset, start + 2}), page_size);
   for (u32 k = 0; k < count; ++k) steps[k].rest = count - 1 - k;
   steps[count] = {run_next_block, {}};
-  for (u64 line = start / 64; line * 64 < std::max(offset, start + 2); ++line)
-    page.code_lines |= u64{1} << line;
+  for (u64 line = start / 64; line * 64 < seen; ++line) page.code_lines |= u64{1} << line;
   block.steps = std::copy_n(steps.data(), count + 1, page.steps.room_for(count + 1)) - (count + 1);
   block.count = count;
   steps_ += count + 1;

@@ -107,7 +107,14 @@ void Cpu::code_changed() {
   raise_attention();
 }
 
+void Cpu::guard_later() {
+  guard_next = true;
+  if (hart.reservation.proof != Proof::unit) guarded_lrs[lr_pc / 2 % guarded_lrs.size()] = lr_pc;
+}
+
 void Cpu::enter_trap(const Trap& trap) {
+  // A handler's instructions would be counted, too.
+  if (hart.reservation.proof == Proof::count) hart.reservation.valid = false;
   take_trap(hart, trap);
   settle();
   if (!stop_causes) return;

@@ -94,8 +94,17 @@ struct Cpu {
   Mmu mmu;
   CodeCache& code;
   Pins pins;
-  Bell bell;             // of the thread that runs this hart alone
-  bool threads = false;  // others execute at the same time: known before code is translated
+  Bell bell;                // of the thread that runs this hart alone
+  bool threads = false;     // others execute at the same time: known before code is translated
+  bool concurrent = false;  // and now they do
+  // The last LR that a handler has executed; with Proof::count the SC that belongs to it, and
+  // `retired` there.
+  u64 lr_pc = 0, sc_pc = 0, sc_retired = 0;
+  // An SC failed for want of a proof: the next LR, and those at these places, are to be guarded.
+  bool guard_next = false;
+  std::array<u64, 64> guarded_lrs{};
+  bool guards(u64 pc) const { return guard_next || guarded_lrs[pc / 2 % guarded_lrs.size()] == pc; }
+  void guard_later();
   // PAUSE in this turn: after so many its thread had better sleep.
   static constexpr u32 most_pauses = 2000;
   u32 pauses = 0;

@@ -1,6 +1,7 @@
 #include "engine/interpreter.hpp"
 
 #include "engine/handlers.hpp"
+#include "engine/lr_window.hpp"
 #include "hart/interrupts.hpp"
 
 namespace rvvm {
@@ -26,6 +27,15 @@ bool fetch_instruction(Cpu& cpu, u32& bits) {
   return true;
 }
 
+// As a block has it (CodeCache::build).
+void note_window(Cpu& cpu, Insn& lr) {
+  const auto at = cpu.mmu.fetch(cpu.hart.pc);
+  const u64 room = page_size - (cpu.hart.pc & page_mask);
+  if (!at || room < lr.length) return;
+  note_lr_window(lr, cpu.mmu.bus.host(*at, room), room,
+                 [&](u32 bits) { return decode(bits, cpu.hart.extensions); });
+}
+
 }  // namespace
 
 void Interpreter::execute(Cpu& cpu, const Step* step, i64 left) {
@@ -39,7 +49,8 @@ void Interpreter::run_single(Cpu& cpu) {
   cpu.limit = h.retired + 1;
   u32 bits;
   if (!fetch_instruction(cpu, bits)) return cpu.enter_trap(cpu.mmu.trap);
-  const Insn insn = decode(bits, h.extensions);
+  Insn insn = decode(bits, h.extensions);
+  if (is_lr(insn.op)) note_window(cpu, insn);
   cpu.single[0] = {handler_of(insn.op), insn, 0};
   cpu.single[1] = {leave, {}, 0};
   execute(cpu, cpu.single, 0);

@@ -129,6 +129,7 @@ template <Depth D> class InterpreterModel {
     u8* operand = quick ? cpu_.mmu.template try_operand<sizeof(T)>(address)
                         : cpu_.mmu.atomic_operand(address, sizeof(T), Access::store);
     if (!operand) return quick ? miss() : fault();
+    [[maybe_unused]] OperandLock lock{cpu_.mmu};
     T old = shared::load<T>(operand), wanted, seen = old;
     do {
       old = seen;
@@ -136,6 +137,7 @@ template <Depth D> class InterpreterModel {
       seen = shared::compare_and_swap(operand, old, wanted);
     } while (seen != old);
     if constexpr (!quick) {
+      lock.stored(sizeof(T));
       seen_by_observer(address, old);
       written(address, wanted);
     }
@@ -144,35 +146,47 @@ template <Depth D> class InterpreterModel {
   template <class T> void lr(unsigned rd, U address) {
     const u8* operand = cpu_.mmu.atomic_operand(address, sizeof(T), Access::load);
     if (!operand) return fault();
-    const U value = extended(shared::load<T>(operand));
+    const Hpa at = cpu_.mmu.operand_address();
+    const Proof proof = proof_for_sc();
+    const bool guarded = proof == Proof::guarded;
+    const U value = extended(static_cast<T>(
+        guarded ? cpu_.mmu.listener.reserve(cpu_.hart, at, sizeof(T)) : shared::load<T>(operand)));
     std::atomic_thread_fence(std::memory_order_seq_cst);
     seen_by_observer(address, static_cast<T>(value));
-    cpu_.hart.reservation = {true, sizeof(T), cpu_.mmu.operand_address().value, value};
+    cpu_.hart.reservation = {true, sizeof(T), proof, at.value, value};
     x(rd, value);
   }
   template <class T> void sc(unsigned rd, U address, U value) {
     u8* operand = cpu_.mmu.atomic_operand(address, sizeof(T), Access::store);
     if (!operand) return fault();
     Reservation& r = cpu_.hart.reservation;
-    // The reservation set is the operand of LR; another hart's store to it clears `valid`, or, on
-    // another thread, shows by the value.
-    bool holds = r.valid && r.address == cpu_.mmu.operand_address().value && r.width == sizeof(T);
+    const Hpa at = cpu_.mmu.operand_address();
+    Mmu::StoreLock lock{cpu_.mmu, at, r.proof == Proof::guarded};
+    // The reservation set is the operand of LR.
+    bool holds = r.valid && r.address == at.value && r.width == sizeof(T) && proven(r.proof);
     r.valid = false;  // "Regardless of success or failure, executing an SC invalidates ..."
     const T wanted = static_cast<T>(value), expected = static_cast<T>(r.value);
-    if (holds && !cpu_.threads)
+    if (holds && r.proof == Proof::flag)
       shared::store(operand, static_cast<std::make_unsigned_t<T>>(wanted));
     else if (holds)
       holds = shared::compare_and_swap(operand, expected, wanted) == expected;
-    if (holds) written(address, wanted);
+    if (holds) {
+      lock.stored(sizeof(T));
+      written(address, wanted);
+    }
     x(rd, !holds);
   }
   template <class T> void cas(unsigned rd, U address, U value) {
     u8* operand = cpu_.mmu.atomic_operand(address, sizeof(T), Access::store);
     if (!operand) return fault();
     const T expected = static_cast<T>(x(rd)), wanted = static_cast<T>(value);
+    Mmu::StoreLock lock{cpu_.mmu, cpu_.mmu.operand_address()};
     const T old = shared::compare_and_swap(operand, expected, wanted);
     seen_by_observer(address, old);
-    if (old == expected) written(address, wanted);
+    if (old == expected) {
+      lock.stored(sizeof(T));
+      written(address, wanted);
+    }
     x(rd, extended(old));
   }
   // Zacas amocas.q: pairs r, r+1; the pair of x0 reads as zero and is not written.
@@ -180,9 +194,13 @@ template <Depth D> class InterpreterModel {
     u8* operand = cpu_.mmu.atomic_operand(address, 16, Access::store);
     if (!operand) return fault();
     const u128 expected = both(rd), wanted = both(rs2);
+    Mmu::StoreLock lock{cpu_.mmu, cpu_.mmu.operand_address()};
     const u128 old = shared::compare_and_swap_pair(operand, expected, wanted);
     cpu_.mmu.atomic_read(address, 16, static_cast<u64>(old));
-    if (old == expected) cpu_.mmu.pair_written(address, wanted);
+    if (old == expected) {
+      lock.stored(16);
+      cpu_.mmu.pair_written(address, wanted);
+    }
     if (!rd) return;
     x(rd, static_cast<U>(old));
     x(rd + 1, static_cast<U>(old >> 64));
@@ -296,6 +314,42 @@ template <Depth D> class InterpreterModel {
   }
   template <class T> void seen_by_observer(U address, T value) {
     cpu_.mmu.atomic_read(address, sizeof(T), static_cast<std::make_unsigned_t<T>>(value));
+  }
+  // A TLB entry that allows stores says that the page has no reservation.
+  struct NoLock {
+    explicit NoLock(Mmu&) {}
+  };
+  struct WholeLock : Mmu::StoreLock {
+    explicit WholeLock(Mmu& mmu) : StoreLock{mmu, mmu.operand_address()} {}
+  };
+  using OperandLock = std::conditional_t<quick, NoLock, WholeLock>;
+
+  u64 retired_before() const { return cpu_.limit - (left_ + step_->rest + 1); }
+  // By what the SC of this LR will know that no other hart has stored.
+  Proof proof_for_sc() {
+    cpu_.lr_pc = pc_;
+    const bool guard = cpu_.guards(pc_);
+    cpu_.guard_next = false;
+    if (!cpu_.concurrent) return Proof::flag;
+    if (guard) return Proof::guarded;
+    if (!step_->insn.imm) return step_->insn.rs3 ? Proof::guarded : Proof::none;
+    cpu_.sc_pc = pc_ + step_->insn.imm;
+    cpu_.sc_retired = retired_before() + step_->insn.rs3;
+    return Proof::count;
+  }
+  bool proven(Proof proof) {
+    switch (proof) {
+      case Proof::flag: return !cpu_.concurrent;
+      case Proof::path: return true;
+      case Proof::guarded: return cpu_.mmu.listener.still_reserved(cpu_.hart);
+      case Proof::count:
+        if (cpu_.sc_pc == pc_ && cpu_.sc_retired == retired_before()) return true;
+        break;
+      case Proof::none:
+      case Proof::unit: break;
+    }
+    cpu_.guard_later();
+    return false;
   }
   u128 both(unsigned r) const { return r ? static_cast<u128>(x(r + 1)) << 64 | x(r) : 0; }
   void touch_fp() {

@@ -38,6 +38,7 @@ Cpu& System::add_hart(u64 hart_id, ExtSet extensions, u64 reset_pc) {
   CodeCache& code = code_for(extensions);
   cpus_.push_back(std::make_unique<Cpu>(bus, *this, code, hart_id, extensions, reset_pc, clock));
   world.add(*cpus_.back());
+  reservations_.add_hart();
   forget_code();  // it may have been made for a hart that is alone
   for (auto& cpu : cpus_) cpu->threads = threaded();
   if (check_translations_) check_translations();
@@ -228,7 +229,7 @@ void System::written(u64 address, u64 size) {
   // Against a hart that flags a page and then reads code from it: one of us sees the other.
   std::atomic_thread_fence(std::memory_order_seq_cst);
   code_written(Hpa{address}, size);
-  if (!threaded()) reserved_written(nullptr, Hpa{address}, size);
+  break_reservations(address, size);
 }
 
 // ---- Moments
@@ -254,6 +255,7 @@ bool System::become(const MemoryImage& image) {
       else
         forget_code();
     }
+    reservations_.release_all([](u64) {});
     for (auto& cpu : cpus_) cpu->replaced();
   });
   return true;
@@ -284,6 +286,15 @@ void System::replace(Cpu& cpu, const Hart& state, const Wires& pins) {
     cpu.replaced();
     guard_reservation(cpu);
   });
+}
+
+void System::forget_ram() {
+  forget_code();
+  for (auto& cpu : cpus_) {
+    Reservation& r = cpu->hart.reservation;
+    const u8* at = bus.host(Hpa{r.address}, r.width);
+    if (r.valid && std::memcmp(at, &r.value, r.width)) r.valid = false;
+  }
 }
 
 void System::forget_code() {
@@ -337,29 +348,98 @@ void System::drop_code(Hpa address, u64 size) {
   for (auto& cpu : cpus_) cpu->code_changed();
 }
 
-// While others have their turn, stores near this hart's reservation must be seen: "An SC must fail
-// if a store to the reservation set from another hart can be observed to occur between the LR and
-// SC". On threads SC compares the value instead.
+// ---- Reservations
+
+unsigned System::index_of(const Hart* hart) const {
+  const auto is = [hart](const auto& cpu) { return &cpu->hart == hart; };
+  const auto found = std::ranges::find_if(cpus_, is);
+  return found == cpus_.end() ? Reservations::nobody : static_cast<unsigned>(found - cpus_.begin());
+}
+
+void System::flag_reserved(Hpa page, bool on) {
+  std::atomic<u8>& flags = bus.ram(page)->flags(page);
+  if (on)
+    flags |= page_reserved;
+  else
+    flags &= static_cast<u8>(~page_reserved);
+}
+
+// Page flags do not guard reservations of harts on threads.
+void System::run_concurrently(bool on) {
+  for (auto& cpu : cpus_) {
+    cpu->concurrent = on;
+    if (on && cpu->hart.reservation.proof == Proof::flag) cpu->hart.reservation.valid = false;
+  }
+}
+
+// While others have their turn, stores near this hart's reservation must be seen. It keeps its own
+// entries for stores there: they go when another hart has a reservation on the page, too.
 void System::guard_reservation(const Cpu& cpu) {
   const Reservation& r = cpu.hart.reservation;
-  if (!r.valid || cpus_.size() == 1 || threaded()) return;
+  if (!r.valid || cpus_.size() == 1 || r.proof != Proof::flag) return;
   const Hpa at{r.address};
+  const u64 page = r.address / page_size;
   std::atomic<u8>& flags = bus.ram(at)->flags(at);
-  if (flags & page_reserved) return;
-  flags |= page_reserved;
+  if (flags & page_reserved) {
+    if ((flags & page_writable) && !reservations_.owns(page, cpu)) forget_writable(at);
+    return;
+  }
+  flag_reserved(at, true);
+  reservations_.own(page, cpu);
   const u8* host = bus.host(Hpa{r.address & ~page_mask}, page_size);
   for (auto& other : cpus_)
     if (other.get() != &cpu) other->mmu.tlb.forget_writable(host);
 }
 
+u64 System::reserve(const Hart& by, Hpa address, u8 width) {
+  std::atomic<u8>& flags = bus.ram(address)->flags(address);
+  while (true) {
+    if (!(flags & page_reserved)) {
+      world.alone([&] {
+        flag_reserved(address, true);
+        forget_writable(address);
+      });
+      cpus_[index_of(&by)]->raise_attention();  // its unit may have kept the page for stores
+    }
+    std::lock_guard lock(reservations);
+    if (!(flags & page_reserved)) continue;  // given up meanwhile, after many stores
+    if (reservations_.full()) {
+      reservations_.release_all(
+          [this](u64 number) { flag_reserved(Hpa{number * page_size}, false); });
+      continue;
+    }
+    reservations_.hold(index_of(&by), address.value, width);
+    return shared::load(bus.host(address, width), width);
+  }
+}
+
 void System::reserved_written(const Hart* by, Hpa address, u64 size) {
+  reservations_.written(index_of(by), address.value, size);
+  std::atomic<u8>& flags = bus.ram(address)->flags(address);
+  const u64 page = address.value / page_size;
+  if (threads_run_.running()) {
+    if (!(flags & page_reserved) || !reservations_.idle(page)) return;
+    reservations_.release(page);
+    flag_reserved(address, false);
+    return;
+  }
   bool held = false;
   for (auto& cpu : cpus_) {
     Reservation& r = cpu->hart.reservation;
+    if (r.proof != Proof::flag) continue;
     if (&cpu->hart != by && overlap(r.address, r.width, address.value, size)) r.valid = false;
-    held |= r.valid && r.address / page_size == address.value / page_size;
+    held |= r.valid && r.address / page_size == page;
   }
-  if (!held) bus.ram(address)->flags(address) &= ~page_reserved;
+  if (held) return;
+  reservations_.release(page);
+  reservations_.disown(page);
+  flag_reserved(address, false);
+}
+
+// By a device or from outside: on no hart's account.
+void System::break_reservations(u64 address, u64 size) {
+  std::lock_guard lock(reservations);
+  reserved_written(nullptr, Hpa{address}, size);
 }
 
 }  // namespace rvvm

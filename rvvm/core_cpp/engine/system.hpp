@@ -10,6 +10,7 @@
 #include "engine/interpreter.hpp"
 #include "engine/lookout.hpp"
 #include "engine/requests.hpp"
+#include "engine/reservations.hpp"
 #include "engine/threads.hpp"
 #include "engine/turns.hpp"
 #include "engine/world.hpp"
@@ -83,7 +84,8 @@ class System final : public StoreListener {
   void resume(const Progress& progress);
   void replace(Cpu& cpu, const Hart& state, const Wires& pins);
   void watch_stores(StoreWatch watch);
-  void forget_code();  // after writes that did not come through here
+  void forget_code();
+  void forget_ram();  // after writes that did not come through here: code and reservations
   void stop_on_traps(const std::set<u64>& causes);
   void check_translations();  // of this and later harts; what is found stops the run
   const std::optional<StaleTranslation>& stale_translation() const { return stale_; }
@@ -107,9 +109,12 @@ class System final : public StoreListener {
   void code_translated(Hpa page) override;
   void code_written(Hpa address, u64 size) override;
   void reserved_written(const Hart* by, Hpa address, u64 size) override;
+  u64 reserve(const Hart& by, Hpa address, u8 width) override;
+  bool still_reserved(const Hart& by) override { return reservations_.held(index_of(&by)); }
   void translation_differs(const StaleTranslation& found) override;
   void stores_come(u8* ram_part) override { engine_->clear_ahead(ram_part); }
   void guard_reservation(const Cpu& cpu);
+  void run_concurrently(bool on);  // while no hart executes: by threads from now on, or no more
 
   void end_run();  // what harts execute; the scheduler decides how it goes on
 
@@ -146,6 +151,9 @@ class System final : public StoreListener {
   bool threaded() const { return threads_ && cpus_.size() > 1; }
   void refresh_observers();
   void drop_code(Hpa address, u64 size);
+  unsigned index_of(const Hart* hart) const;
+  void flag_reserved(Hpa page, bool on);
+  void break_reservations(u64 address, u64 size);
   void forget_writable(Hpa page);
   void drop_changed(Ram& ram, const std::vector<u32>& pages);
 
@@ -155,6 +163,7 @@ class System final : public StoreListener {
   std::unique_ptr<Interpreter> engine_;
   bool threads_;
   std::atomic<bool> chores_due_{false};
+  Reservations reservations_;
   Turns turns_{*this};
   Threads threads_run_{*this};
   u64 stop_causes_[2] = {0, 0};

@@ -27,6 +27,7 @@ std::optional<Exit> Threads::run(u64& budget, const Poll& poll) {
   system.world.begin_run();
   if (const auto asked = system.requests.take()) return asked;
   running_ = true;
+  system.run_concurrently(true);
   std::vector<std::thread> threads;
   for (unsigned index = 0; index < system.harts(); ++index)
     threads.emplace_back(
@@ -38,6 +39,7 @@ std::optional<Exit> Threads::run(u64& budget, const Poll& poll) {
   }
   for (std::thread& thread : threads) thread.join();
   running_ = false;
+  system.run_concurrently(false);
   budget = left_;
   if (const auto asked = system.requests.take()) return asked;
   return exit_;

@@ -18,9 +18,20 @@ struct CsrBank {
   friend bool operator==(const CsrBank&, const CsrBank&) = default;
 };
 
+// What shows SC that no other hart has stored since LR (engine/reservations.hpp).
+enum class Proof : u8 {
+  flag,     // harts take turns: a store of another has made it invalid
+  none,     // nothing yet
+  unit,     // nothing yet, and LR is part of a translated pair
+  count,    // SC is where the code says, and so many instructions later
+  path,     // the path from LR to SC has no memory access
+  guarded,  // the engine's record of what was stored to the page
+};
+
 struct Reservation {  // of LR, by physical address
   bool valid = false;
   u8 width = 0;
+  Proof proof = Proof::flag;
   u64 address = 0;
   u64 value = 0;  // that LR has read
   friend bool operator==(const Reservation&, const Reservation&) = default;

@@ -59,8 +59,11 @@ Translation Mmu::look_up(u64 address, unsigned size, Access access, const As& as
 }
 
 Translation Mmu::walk_for(u64 address, unsigned size, Access access, const As& as) {
-  Request request{
-      .address = Gva{address}, .size = size, .access = access, .needs_execute = as.needs_execute};
+  Request request{.address = Gva{address},
+                  .size = size,
+                  .access = access,
+                  .needs_execute = as.needs_execute,
+                  .stores = this};
   if (as.context && !checked) request.notes = tlb.notes(*as.context);
   if (as.context && !checked && as.regime.mode.virt)
     request.guest_notes = tlb.guest_notes(*as.context);
@@ -96,8 +99,10 @@ void Mmu::fill(u64 address, Access access, const Translation& t) {
 
 const TlbEntry* Mmu::make_entry(u64 address, Access access) noexcept {
   if (uncached || checked) return nullptr;
+  code_dropped_ = false;
   const Translation t = look_up(address, 1, access, as_data());
-  if (!t.ok) return nullptr;
+  // The walk's own store may have changed what comes next: the block is left behind this one.
+  if (!t.ok || code_dropped_) return nullptr;
   fill(address, access, t);
   return table.find(address, access == Access::store);
 }
@@ -187,7 +192,9 @@ bool Mmu::store_for(const As& as, u64 address, unsigned size, u64 value) {
     if (ok && !store_physical(at, size, value)) return access_fault(address, Access::store, as);
   } else {
     ok = split(address, size, Access::store, as, [&](Hpa at, unsigned offset, unsigned bytes) {
+      StoreLock lock{*this, at};
       shared::store_bytes(bus.host(at, bytes), bytes, value >> (8 * offset));
+      lock.stored(bytes);
       written(at, bytes, value >> (8 * offset));
     });
   }
@@ -210,7 +217,9 @@ bool Mmu::load_physical(Hpa at, unsigned size) {
 bool Mmu::store_physical(Hpa at, unsigned size, u64 value) {
   if (size < 8) value &= (u64{1} << (8 * size)) - 1;
   if (u8* host = bus.host(at, size)) {
+    StoreLock lock{*this, at};
     shared::store(host, size, value);
+    lock.stored(size);
     written(at, size, value);
     return true;
   }
@@ -220,12 +229,24 @@ bool Mmu::store_physical(Hpa at, unsigned size, u64 value) {
   return true;
 }
 
-// Whoever asked to be told of stores to this page of RAM.
+// Whoever asked to be told of stores to this page of RAM, besides those who hold a reservation.
 void Mmu::written(Hpa at, unsigned size, u64 value) {
   const u8 flags = bus.ram(at)->flags(at);
-  if (flags & page_has_code) listener.code_written(at, size);
-  if (flags & page_reserved) listener.reserved_written(&hart, at, size);
+  if (flags & page_has_code) {
+    listener.code_written(at, size);
+    code_dropped_ = true;
+  }
   if (flags & page_watched) bus.notify_watches(at, size, value);
+}
+
+// It is no store of the hart's: its own reservation breaks, too, so that SC does not write back an
+// entry as it was.
+bool Mmu::swap_entry(u8* host, Hpa at, u64 old, u64 wanted) {
+  StoreLock lock{*this, at};
+  if (shared::compare_and_swap(host, old, wanted) != old) return false;
+  lock.stored(nullptr, 8);
+  written(at, 8, wanted);
+  return true;
 }
 
 u8* Mmu::atomic_operand(u64 address, unsigned size, Access access) {
@@ -280,8 +301,10 @@ bool Mmu::zero_block(u64 address, u64 size) {
   if (try_zero_block(address, size)) return true;
   u8* host = atomic_operand(block, size, Access::store);
   if (!host) return block_fault(address, block);
+  StoreLock lock{*this, operand_};
   shared::zero(host, size);
-  atomic_written(block, size, 0);
+  lock.stored(static_cast<unsigned>(size));
+  atomic_written(block, static_cast<unsigned>(size), 0);
   return true;
 }
 

@@ -1,5 +1,6 @@
 // A hart's way to memory: cached translation in a few instructions, everything else on slow paths.
 #pragma once
+#include <mutex>
 #include <optional>
 
 #include "memory/bus.hpp"
@@ -22,7 +23,13 @@ struct StaleTranslation {
 struct StoreListener {
   virtual void code_translated(Hpa address) = 0;
   virtual void code_written(Hpa address, u64 size) = 0;
+  // A store to a page with reservations, with the lock, which is held around the store, too.
   virtual void reserved_written(const Hart* by, Hpa address, u64 size) = 0;
+  std::mutex reservations;
+  // LR on a hart among others on threads whose SC has to know of all stores; what it reads. And
+  // whether there was none, with the lock.
+  virtual u64 reserve(const Hart& by, Hpa address, u8 width) = 0;
+  virtual bool still_reserved(const Hart& by) = 0;
   virtual void translation_differs(const StaleTranslation& found) = 0;
   virtual void stores_come(u8* ram_part) = 0;  // soon, to all appearances: see Ram::reached
 
@@ -37,7 +44,7 @@ struct AccessRecord {
   bool store;
 };
 
-class Mmu {
+class Mmu final : TableStores {
  public:
   Mmu(Hart& hart, Bus& bus, StoreListener& listener, DataTable& table)
       : hart{hart}, bus{bus}, listener{listener}, table{table} {
@@ -97,6 +104,34 @@ class Mmu {
     if (record) record->push_back({address, value, static_cast<u8>(size), true});
   }
   void pair_written(u64 address, u128 value);
+  // A store to RAM, together with the reservations that it breaks. `always`: SC wants to know, on
+  // any page. Inline, so that no handler's local has an address.
+  class StoreLock {
+   public:
+    [[gnu::always_inline]] StoreLock(Mmu& mmu, Hpa at, bool always = false) : mmu_{mmu}, at_{at} {
+      flagged_ = mmu.bus.ram(at)->flags(at) & page_reserved;
+      if (flagged_ || always) mmu.listener.reservations.lock();
+      locked_ = flagged_ || always;
+    }
+    [[gnu::always_inline]] ~StoreLock() { unlock(); }
+    StoreLock(const StoreLock&) = delete;
+    // The store has been made; by an explicit access of this hart, unless it is nobody's.
+    [[gnu::always_inline]] void stored(unsigned size) { stored(&mmu_.hart, size); }
+    [[gnu::always_inline]] void stored(const Hart* by, unsigned size) {
+      if (flagged_) mmu_.listener.reserved_written(by, at_, size);
+      unlock();
+    }
+
+   private:
+    [[gnu::always_inline]] void unlock() {
+      if (locked_) mmu_.listener.reservations.unlock();
+      locked_ = false;
+    }
+    Mmu& mmu_;
+    Hpa at_;
+    bool flagged_, locked_;
+  };
+
   // Physical address of the last operand: what LR and SC go by.
   Hpa operand_address() const { return operand_; }
   // Cache-block management is the check alone: a store's permission or a load's will do. `address`
@@ -174,6 +209,7 @@ class Mmu {
   bool access_fault(u64 address, Access access, const As& as);
   bool block_fault(u64 address, u64 block);
   void fill(u64 address, Access access, const Translation& t);
+  bool swap_entry(u8* host, Hpa at, u64 old, u64 wanted) override;
   void written(Hpa at, unsigned size, u64 value);
 
   template <class Part>
@@ -181,6 +217,7 @@ class Mmu {
 
   static const DataTable nothing;
   Hpa operand_;
+  bool code_dropped_ = false;  // by a store to a page with code, since it was last asked
   // Contexts by their key's state(). It is the one sought if `roots` is the number of the present
   // rest of the key: no other context ever had that number and this state.
   std::array<Context*, ContextKey::states> known_{};

@@ -114,9 +114,7 @@ class Walker {
   bool update_entry(u64 physical, u64 old, u64 pte, bool& matched) {
     u8* host = reach(physical, Access::store);
     if (!host) return false;
-    if (r.probe) return true;
-    matched = shared::compare_and_swap(host, old, pte) == old;
-    if (matched) bus.notify_watches(Hpa{physical}, 8, pte);
+    if (r.stores) matched = r.stores->swap_entry(host, Hpa{physical}, old, pte);
     return true;
   }
   u8* reach(u64 physical, Access access) {

@@ -17,12 +17,21 @@ struct WalkStep {
   u64 pte;
 };
 
+// Stores of walks: updates of A and D.
+struct TableStores {
+  // The entry becomes `wanted` if it is `old`; whether it was.
+  virtual bool swap_entry(u8* host, Hpa at, u64 old, u64 wanted) = 0;
+
+ protected:
+  ~TableStores() = default;
+};
+
 struct Request {
   Gva address;
   unsigned size = 1;
   Access access = Access::load;
-  bool needs_execute = false;  // HLVX
-  bool probe = false;          // no side effects: A and D stay as they are
+  bool needs_execute = false;     // HLVX
+  TableStores* stores = nullptr;  // none: no side effects, A and D stay as they are
   std::vector<WalkStep>* trace = nullptr;
   TableNotes notes{}, guest_notes{};  // of the first stage, and of the G-stage; a trace wants none
 };

@@ -161,12 +161,11 @@ void Jit::forget() {
   full_ = false;
 }
 
-std::optional<Job> Jit::job_for(Cpu& cpu) {
-  const auto at = cpu.mmu.fetch(cpu.hart.pc);
-  if (!at) return std::nullopt;
-  const Hpa page{at->value & ~page_mask};
+std::optional<Job> Jit::job_for(Cpu& cpu, Hpa at) {
+  const Hpa page{at.value & ~page_mask};
+  if (!cpu.code.holds(at)) return std::nullopt;
   PageTranslations& translations = cpu.code.translations(page);
-  const u64 offset = at->value & page_mask;
+  const u64 offset = at.value & page_mask;
   const auto covers = [offset](const auto& range) {
     return range.from <= offset && offset < range.to;
   };
@@ -177,7 +176,7 @@ std::optional<Job> Jit::job_for(Cpu& cpu) {
   note_loops(job.unit, cpu.code, page);
   job.unit.extensions = cpu.hart.extensions;
   job.unit.threads = cpu.threads;
-  cpu.code.cover(*at, job.unit.end - job.unit.offset);
+  cpu.code.cover(at, job.unit.end - job.unit.offset);
   translations.under_way.push_back({job.unit.offset, job.unit.end});
   return job;
 }
@@ -219,11 +218,13 @@ const u8* Jit::code_for(Cpu& cpu, const Block& block) {
   const u32 heat = ++block.heat;
   if (background ? heat != std::min(options_.hot, Options::background_hot) : heat < options_.hot)
     return nullptr;
+  // A walk may store to a page with code, so this comes before the lock.
+  const auto at = cpu.mmu.fetch(cpu.hart.pc);
   const CodeLock lock{cpu};
   if (block.code) return block.code;  // another hart was first
   if (full_) return nullptr;
   if (!prepared_) prepare(cpu);
-  std::optional<Job> job = job_for(cpu);
+  std::optional<Job> job = at ? job_for(cpu, *at) : std::nullopt;
   if (!job) {
     block.heat = 0;  // another time
     return nullptr;

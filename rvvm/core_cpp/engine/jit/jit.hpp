@@ -28,7 +28,7 @@ class Jit final : public Interpreter {
   void run_entry(Cpu& cpu, JumpEntry& entry, i64 left) override;
   const u8* code_for(Cpu& cpu, const Block& block);
   // From the pc on; nothing where the fetch traps.
-  std::optional<Job> job_for(Cpu& cpu);
+  std::optional<Job> job_for(Cpu& cpu, Hpa at);
   void translate(Unit& unit);
   void install(const Job& job);
   void install_done();

@@ -31,7 +31,7 @@ constexpr std::size_t fp_pins_without_avx512 = 14;
 struct Layout {
   i32 x, f, pc, csrs, csr_reach, csr_bank, fcsr, entry_budget, fp_dirty, ways, left;
   i32 tlb_loads, tlb_stores, tlb_mask;
-  i32 reserved, reserved_width, reserved_address, reserved_value;
+  i32 reserved, reserved_width, reserved_proof, reserved_address, reserved_value, guard_next;
   i32 pc_page, deltas, page_slots, fp_live, saved_f, mxcsr, clean_mxcsr, mxcsr_of_frm,
       fflags_of_mxcsr, box, sign, magnitude, sign_of_single, magnitude_of_single;
 
@@ -64,8 +64,10 @@ struct Layout {
             .tlb_mask = at(cpu.table.index_mask),
             .reserved = at(cpu.hart.reservation.valid),
             .reserved_width = at(cpu.hart.reservation.width),
+            .reserved_proof = at(cpu.hart.reservation.proof),
             .reserved_address = at(cpu.hart.reservation.address),
             .reserved_value = at(cpu.hart.reservation.value),
+            .guard_next = at(cpu.guard_next),
             .pc_page = at(cpu.pc_page),
             .deltas = at(t.deltas),
             .page_slots = at(t.page_slots),

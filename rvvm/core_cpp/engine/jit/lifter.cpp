@@ -4,7 +4,7 @@
 
 namespace rvvm::jit {
 
-void Lifter::start(const Insn& insn, u16 offset, const Sharing& sharing) {
+void Lifter::start(const Insn& insn, u16 offset, const Sharing& sharing, bool paired) {
   arena_.clear();
   cold_ = {};
   supported_ = true;
@@ -12,6 +12,7 @@ void Lifter::start(const Insn& insn, u16 offset, const Sharing& sharing) {
   offset_ = offset;
   length_ = insn.length;
   sharing_ = sharing;
+  paired_ = paired;
   if (row(insn.op).is(flag::fp)) require_float();
 }
 
@@ -167,45 +168,67 @@ void Lifter::physical_operand() {
   e.alu(Alu::add, rcx, rdx);
 }
 
+void Lifter::set_proof(Proof proof) {
+  e.store8(layout.cpu_field(layout.reserved_proof), static_cast<u8>(proof));
+}
+
+// Among harts on threads only LRs of a pair: what the SC of another may rely on, its handler knows.
 void Lifter::load_reserved(unsigned rd, U address, Width width) {
-  if (!layout.one_ram || !atomic_operand(address, width, false)) return void(supported_ = false);
+  if (!layout.one_ram || (threads_ && !paired_)) return void(supported_ = false);
+  if (threads_) {
+    e.cmp8(layout.cpu_field(layout.guard_next), 0);
+    miss_if(Cond::ne);
+  }
+  if (!atomic_operand(address, width, false)) return void(supported_ = false);
   e.load(rax, {rdx}, width, true);
   physical_operand();
   e.mov(layout.cpu_field(layout.reserved_address), rcx);
   e.mov(layout.cpu_field(layout.reserved_value), rax);
   e.store8(layout.cpu_field(layout.reserved_width), static_cast<u8>(1 << static_cast<u8>(width)));
   e.store8(layout.cpu_field(layout.reserved), 1);
+  if (threads_) set_proof(Proof::unit);
   put_integer(rd, rax);
 }
 
 void Lifter::store_conditional(unsigned rd, U address, U value, Width width) {
-  if (!layout.one_ram || !atomic_operand(address, width, true)) return void(supported_ = false);
+  if (!layout.one_ram) return void(supported_ = false);
+  if (threads_ && paired_) set_proof(Proof::path);
+  if (!atomic_operand(address, width, true)) return void(supported_ = false);
   physical_operand();
-  e.load(rax, layout.cpu_field(layout.reserved), Width::b1, false);
-  e.store8(layout.cpu_field(layout.reserved), 0);
-  e.test32(rax, rax);
+  e.cmp8(layout.cpu_field(layout.reserved), 0);
   u8* none = e.jcc(Cond::e);
   e.alu(Alu::cmp, rcx, layout.cpu_field(layout.reserved_address));
   u8* elsewhere = e.jcc(Cond::ne);
   e.cmp8(layout.cpu_field(layout.reserved_width), static_cast<u8>(1 << static_cast<u8>(width)));
   u8* other_width = e.jcc(Cond::ne);
-  Reg s;
-  supported_ &= expression.anywhere(arena_, value.id(arena_), rcx, 0, s);
-  u8* changed = nullptr;
-  if (threads_) {
-    e.mov(rax, layout.cpu_field(layout.reserved_value));
-    e.lock_cmpxchg({rdx}, s, width == Width::b8);
-    changed = e.jcc(Cond::ne);
+  u8 *changed = nullptr, *done = nullptr;
+  if (threads_ && !paired_) {
+    cold_.misses.push_back(e.jmp());  // its handler knows whether it may succeed
   } else {
-    e.store({rdx}, s, width);
+    e.store8(layout.cpu_field(layout.reserved), 0);
+    changed = store_reserved(value, width);
+    e.mov_imm(rax, 0);
+    done = e.jmp();
   }
-  e.mov_imm(rax, 0);
-  u8* done = e.jmp();
   for (u8* failed : {none, elsewhere, other_width, changed})
     if (failed) e.link_here(failed);
+  e.store8(layout.cpu_field(layout.reserved), 0);
   e.mov_imm(rax, 1);
-  e.link_here(done);
+  if (done) e.link_here(done);
   put_integer(rd, rax);
+}
+
+// The jump where the operand is not what LR has read.
+u8* Lifter::store_reserved(U value, Width width) {
+  Reg s;
+  supported_ &= expression.anywhere(arena_, value.id(arena_), rcx, 0, s);
+  if (!threads_) {
+    e.store({rdx}, s, width);
+    return nullptr;
+  }
+  e.mov(rax, layout.cpu_field(layout.reserved_value));
+  e.lock_cmpxchg({rdx}, s, width == Width::b8);
+  return e.jcc(Cond::ne);
 }
 
 void Lifter::zero_block(const Insn& i, const u8* zero_block) {

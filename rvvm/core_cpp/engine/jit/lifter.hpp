@@ -49,8 +49,9 @@ class Lifter {
     threads_ = threads;
   }
   void start_path() { facts = {}; }
-  // For the instruction at this offset in its page.
-  void start(const Insn& insn, u16 offset, const Sharing& sharing);
+  // For the instruction at this offset in its page; `paired`: an LR or SC of which every path to
+  // the SC is the one from the LR, without a memory access.
+  void start(const Insn& insn, u16 offset, const Sharing& sharing, bool paired);
   bool supported() const { return supported_; }
   const Flow& flow() const { return flow_; }
   ColdStub& cold() { return cold_; }
@@ -181,7 +182,9 @@ class Lifter {
   bool atomic_operand(U address, Width width, bool store);  // rdx = host address
   void physical_operand();                                  // rcx = its physical address
   void load_reserved(unsigned rd, U address, Width width);
+  void set_proof(Proof proof);
   void store_conditional(unsigned rd, U address, U value, Width width);
+  u8* store_reserved(U value, Width width);
   void load_any(unsigned rd, U address, Width width, bool sign);
   void load_float(unsigned rd, U address, Width width);
   void store_any(U address, U value, Width width);
@@ -192,6 +195,7 @@ class Lifter {
   u8 length_ = 4, misaligned_pc_ = 0;
   bool threads_ = false;
   bool supported_ = true;
+  bool paired_ = false;
   Sharing sharing_;
   Flow flow_;
   ColdStub cold_;

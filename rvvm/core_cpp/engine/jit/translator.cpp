@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/jit/lifts.hpp"
+#include "engine/lr_window.hpp"
 
 namespace rvvm::jit {
 
@@ -123,6 +124,20 @@ void Translator::plan_checks() {
   loops_.assign(sharing_);
 }
 
+// An SC behind an LR with neither an entry nor a memory access in between: there a compare-and-swap
+// is exact (engine/reservations.hpp).
+void Translator::pair_reservations() {
+  Place* lr = nullptr;
+  for (Place& p : unit_) {
+    const bool reaches = lr && !p.entry;
+    if (is_sc(p.insn.op) && reaches) lr->paired = p.paired = true;
+    if (is_lr(p.insn.op))
+      lr = &p;
+    else if (!reaches || !leaves_memory_alone(p.insn))
+      lr = nullptr;
+  }
+}
+
 void Translator::spend(unsigned instructions) {
   if (instructions) e.alu(Alu::sub, left_reg, static_cast<i32>(instructions));
 }
@@ -180,7 +195,7 @@ bool Translator::emit_lifted(unsigned place) {
     spend(done_);
     done_ = 0;
   }
-  lifter.start(p.insn, p.offset, sharing_[place]);
+  lifter.start(p.insn, p.offset, sharing_[place], p.paired);
   if (lift)
     lift(lifter, p.insn);
   else if (p.insn.op == Op::cbo_zero)
@@ -278,6 +293,7 @@ void Translator::translate(Unit& unit) {
   mark_entries();
   choose_registers();
   plan_checks();
+  pair_reservations();
   for (unsigned k = 0; k < unit_.size(); ++k) {
     here_ = k;
     if (unit_[k].entry) emit_entry(k);

@@ -39,6 +39,7 @@ class Translator {
     bool entry = false;        // control comes here from elsewhere than above,
     bool loop = false;         // from below: budget and attention are looked at here
     bool fp_live = false;      // behind it
+    bool paired = false;       // LR or SC: see Lifter::start
     const u8* back = nullptr;  // behind it
     const u8* code = nullptr;
     const u8* entering = nullptr;  // the same, after emptying the slots of its loops
@@ -64,6 +65,7 @@ class Translator {
   void mark_entries();
   void choose_registers();
   void plan_checks();
+  void pair_reservations();
   bool leads_back(unsigned place, unsigned& target) const;
   bool loops(unsigned place, unsigned& target) const;
   int place_at(i64 offset) const;

@@ -5,6 +5,7 @@
 
 #include "engine/handlers.hpp"
 #include "engine/jit/emitter.hpp"
+#include "engine/lr_window.hpp"
 
 namespace rvvm::jit {
 
@@ -39,8 +40,13 @@ Unit read_unit(const u8* bytes, u16 offset, unsigned limit, DecodeMemo& decoded,
   }
   unit.end = static_cast<u16>(at);
   Step* steps = page.steps.room_for(unit.insns.size());
-  for (std::size_t k = 0; k < unit.insns.size(); ++k)
+  u64 from = offset;
+  for (std::size_t k = 0; k < unit.insns.size(); from += unit.insns[k++].length) {
     steps[k] = {handler_of(unit.insns[k].op), unit.insns[k], 0};
+    if (is_lr(steps[k].insn.op))  // within what stores are noticed to
+      note_lr_window(steps[k].insn, bytes + from, unit.end - from,
+                     [&](u32 bits) { return decoded.decode(bits); });
+  }
   unit.steps = steps;
   return unit;
 }
