@@ -28,9 +28,9 @@ _SETTLED = 2 * 10**9
 
 
 def describe(bases: Sequence[RawFile]) -> list[dict[str, Any]]:
-    """Where they are, and what they hold."""
+    """What they are called, and what they hold."""
     return [
-        {"file": os.path.abspath(base.name), "size": _status(base).st_size, "digest": digest(base)}
+        {"file": os.path.basename(base.name), "size": _status(base).st_size, "digest": digest(base)}
         for base in bases
     ]
 

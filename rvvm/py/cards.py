@@ -151,17 +151,21 @@ def _refuse_other_formats(path: Path) -> None:
             )
 
 
+_SHARE_WORDS = "readonly bus"
+
+
 def share_card(text: str) -> Card:
     """``--share folder:tag[,readonly=on]``."""
     from rvvm.py.devices.virtio.shared_folder import SharedFolder
     from rvvm.py.ninep import Server
     from rvvm.py.share import open_folder
 
-    words = _Words("--share", text, "folder", "readonly bus")
+    words = _Words("--share", text, "folder", _SHARE_WORDS)
     path, _, tag = words.need("folder").rpartition(":")
-    if not path or not 0 < len(tag.encode()) <= _LONGEST_TAG:
+    if not (path or words.detached) or not 0 < len(tag.encode()) <= _LONGEST_TAG:
         raise words.error(f"expected folder:tag, a tag of 1 to {_LONGEST_TAG} bytes")
-    root = open_folder(Path(path), words.switch("readonly", False))
+    read_only = words.switch("readonly", False)
+    root = None if words.detached else open_folder(Path(path), read_only)
     return Card(SharedFolder(Server(root), tag), words.bus())
 
 
@@ -175,7 +179,7 @@ _NET_WORDS = "id mac bus hostfwd path udp localaddr ifname script rate"
 
 def net_card(text: str, number: int) -> Card:
     """``--netdev user,hostfwd=tcp::2222-:22``, ``socket,path=FILE`` or ``socket,udp=,localaddr=``,
-    ``switch,path=FOLDER``, ``tap,ifname=NAME``: the ``number``-th of the machine."""
+    ``switch,path=FOLDER``, ``tap,ifname=NAME`` or ``none``: the ``number``-th of the machine."""
     from rvvm.py.devices.virtio.network import Network
 
     words = _Words("--netdev", text, "kind", _NET_WORDS)
@@ -186,7 +190,9 @@ def net_card(text: str, number: int) -> Card:
         from rvvm.py.net.slow import SlowLink
 
         link = SlowLink(link, rate)
-    return Card(Network(link, mac), words.bus())
+    device = Network(link, mac)
+    device.connected = kind != "none"
+    return Card(device, words.bus())
 
 
 def _user_link(words: _Words, mac: bytes) -> Link:
@@ -227,11 +233,18 @@ def _switch_link(words: _Words, mac: bytes) -> Link:
     return SwitchLink(Path(words.need("path")))
 
 
+def _no_link(words: _Words, mac: bytes) -> Link:
+    from rvvm.py.net.link import Unplugged
+
+    return Unplugged()
+
+
 _LINKS: Mapping[str, Callable[[_Words, bytes], Link]] = {
     "user": _user_link,
     "socket": _socket_link,
     "switch": _switch_link,
     "tap": _tap_link,
+    "none": _no_link,
 }
 
 
@@ -278,12 +291,13 @@ def _balloon(words: _Words, counted: bool) -> Card:
 
 def _vsock(words: _Words, counted: bool) -> Card:
     from rvvm.py.devices.virtio.vsock import Vsock
-    from rvvm.py.net.gate import Gate
+    from rvvm.py.net.gate import ClosedGate, Gate
 
     cid = words.number("guest-cid", _FIRST_CID, _LAST_CID)
     if cid < _FIRST_CID:
         raise words.error(f"guest-cid is {_FIRST_CID} or more: 2 is the host")
-    return Card(Vsock(Gate(Path(words.need("path"))), cid))
+    gate = ClosedGate() if words.detached else Gate(Path(words.need("path")))
+    return Card(Vsock(gate, cid))
 
 
 _FIRST_CID, _LAST_CID = 3, 0xFFFF_FFFE
@@ -300,6 +314,12 @@ _ENDINGS = {"-pci": "pci", "-device": "mmio"}
 def device_card(text: str, counted: bool) -> Card:
     """``--device virtio-rng``, ``virtio-rng-pci``, ``virtio-rng-device`` or ``virtio-rng,bus=``;
     other devices have words of their own: ``virtio-console,path=SOCKET,name=``."""
+    words, make, place = _device_words(text)
+    return make(words, counted)._replace(bus=words.bus() or place)
+
+
+def _device_words(text: str) -> tuple[_Words, Callable[[_Words, bool], Card], str | None]:
+    """The words of a device, what makes it, and the bus that is in its name."""
     name, place = text.partition(",")[0].removeprefix("driver="), None
     for ending, bus in _ENDINGS.items():
         if name.endswith(ending):
@@ -307,8 +327,39 @@ def device_card(text: str, counted: bool) -> Card:
     if name not in DEVICES:
         raise UserError(f"--device {text}: expected one of {', '.join(DEVICES)}")
     known, make = DEVICES[name]
-    words = _Words("--device", text, "driver", f"bus id {known}")
-    return make(words, counted)._replace(bus=words.bus() or place)
+    return _Words("--device", text, "driver", f"bus id {known}"), make, place
+
+
+class Detached(str):
+    """A device's option of a machine that was loaded: there is nothing of the host behind it."""
+
+
+def without_host(option: str, text: str) -> Detached:
+    """The option of the same device, with nothing in it that names something of the host."""
+    return Detached(_WITHOUT_HOST[option](text))
+
+
+def _net_alone(text: str) -> str:
+    return _Words("--netdev", text, "kind", _NET_WORDS).said("kind", ("mac", "bus"), "none")
+
+
+def _share_alone(text: str) -> str:
+    words = _Words("--share", text, "folder", _SHARE_WORDS)
+    tag = words.need("folder").rpartition(":")[2]
+    return words.said("folder", ("bus",), f":{tag}")
+
+
+def _device_alone(text: str) -> str:
+    words, _, _ = _device_words(text)
+    kept = ("bus", "name", "guest-cid", "free-page-reporting", "deflate-on-oom")
+    return words.said("driver", kept, words.get("driver", ""))
+
+
+_WITHOUT_HOST: Mapping[str, Callable[[str], str]] = {
+    "netdev": _net_alone,
+    "share": _share_alone,
+    "device": _device_alone,
+}
 
 
 class _Words:
@@ -316,6 +367,7 @@ class _Words:
 
     def __init__(self, option: str, text: str, first: str, known: str) -> None:
         self._said = f"{option} {text}"
+        self.detached = isinstance(text, Detached)
         self._words = parse_words(option, text, first, known.split())
 
     def error(self, problem: str) -> UserError:
@@ -323,6 +375,12 @@ class _Words:
 
     def get(self, name: str, default: str) -> str:
         return self._words.get(name, default)
+
+    def said(self, first: str, names: Sequence[str], value: str) -> str:
+        """The option with these of its words, and another value of the first."""
+        kept = {first: value} | {name: self._words[name] for name in names if name in self._words}
+        words = (f"{name}={text}".replace(",", ",,") for name, text in kept.items())
+        return ",".join(words)
 
     def several(self, name: str) -> list[str]:
         return self._words[name].split(",") if name in self._words else []

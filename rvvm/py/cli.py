@@ -23,7 +23,7 @@ from rvvm.py.conformance import (
     check_granularity,
     check_writable,
 )
-from rvvm.py.errors import EXIT_STATUS, UserError
+from rvvm.py.errors import EXIT_STATUS, UserError, printable
 from rvvm.py.help import Grouped
 from rvvm.py.images import catalogue
 from rvvm.py.machine import Machine
@@ -240,8 +240,8 @@ def machine_command(
         options["terminal"] = size
     ready = _background(options, monitor) if daemonize else None
     machine = Machine(**options) if load is None else Machine.load(load, **_said(options))
-    if note := machine.slow_engine:
-        print("rvvm:", note, file=sys.stderr)
+    for note in filter(None, (machine.slow_engine, *machine.detached)):
+        print("rvvm:", printable(note), file=sys.stderr)
     result = Signature.of(machine, Path(signature), signature_granularity) if signature else None
     if log_commits:
         check_writable(Path(log_commits), "--log-commits")

@@ -76,10 +76,14 @@ class Console:
         return {"output": output, "input": unread, "cursor": self._cursor}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take over a saved state; nobody is told what was printed then."""
+        """Take over a saved state; nobody is told what was printed then. ValueError for none."""
+        output, unread, cursor = state["output"], state["input"], state["cursor"]
+        texts = isinstance(output, bytes) and isinstance(unread, bytes)
+        if not texts or type(cursor) is not int or not 0 <= cursor <= len(output):
+            raise ValueError("no state of a console")
         with self._lock:
-            self._output, self._input = bytearray(state["output"]), bytearray(state["input"])
-        self._cursor = int(state["cursor"])
+            self._output, self._input = bytearray(output), bytearray(unread)
+        self._cursor = cursor
 
     # The person's end.
 

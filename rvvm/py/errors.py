@@ -17,4 +17,13 @@ class UserError(Exception):
     """
 
     def __init__(self, message: object) -> None:
-        super().__init__(" ".join(str(message).split()))
+        super().__init__(printable(" ".join(str(message).split())))
+
+
+def printable(text: str) -> str:
+    r"""The text with escapes for what a terminal would obey: names come from files, too.
+
+    >>> printable("a name\x1b[2J")
+    'a name\\x1b[2J'
+    """
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -106,6 +106,8 @@ class Machine:
         self._breakpoints: Counter[int] = Counter()
         self._trap_stops: Counter[int] = Counter()
         self._plan: boot.Plan | None = None
+        self.detached: list[str] = []
+        """Of a loaded machine: what it had of the host, and has nothing behind it now."""
         self.shape = b""
         """The devicetree as it is at first: what a snapshot's machine is known by."""
 

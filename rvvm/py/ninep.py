@@ -74,7 +74,8 @@ class Malformed(Exception):
 class Server:
     """One mount. ``fids`` are the client's names for files."""
 
-    def __init__(self, root: File) -> None:
+    def __init__(self, root: File | None) -> None:
+        """Without a root there is nothing to mount."""
         self.root = root
         self.fids: dict[int, File] = {}
         self.msize = SMALL
@@ -140,6 +141,8 @@ class Server:
         return struct.pack("<I", self.msize) + _string(version if known else b"unknown")
 
     def on_attach(self, fid: int, _auth: int, _user: bytes, _name: bytes, _uid: int) -> bytes:
+        if self.root is None:
+            raise OSError(errno.ENODEV, "")
         return _qid(self._new(fid, self.root.again).stat())
 
     def on_walk(self, fid: int, new: int, names: list[bytes]) -> bytes:

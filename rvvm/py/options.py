@@ -54,6 +54,10 @@ _TYPES: Mapping[str, tuple[tuple[type, ...], str]] = {
 """What a value given from Python may be; the command line's are right already."""
 
 
+class SavedName(str):
+    """The name of a host's file in a saved machine: it is opened once a user has named it again."""
+
+
 @dataclass(frozen=True)
 class Options:
     """One machine, as asked for. None means: the default, which ``files`` and the board know."""
@@ -177,7 +181,7 @@ class Options:
 
     @property
     def _is_debian(self) -> bool:
-        return _image_name(self._kernel) == "debian"
+        return image_name(self._kernel) == "debian"
 
     @property
     def _kernel(self) -> FilePath | None:
@@ -245,7 +249,7 @@ def parse_size(text: str, option: str = "--memory") -> int:
     return size
 
 
-def _image_name(what: FilePath | None) -> str | None:
+def image_name(what: FilePath | None) -> str | None:
     """The catalogue's name for ``what``, when it is a name and not a path."""
     name = str(what)
     name = ALIASES.get(name, name)
@@ -254,8 +258,13 @@ def _image_name(what: FilePath | None) -> str | None:
 
 def find(what: FilePath, option: str) -> Path:
     """The file of a named image, or the path itself; ``./debian`` is a file of that name."""
-    if name := _image_name(what):
+    if name := image_name(what):
         return images.path(name)
+    if isinstance(what, SavedName):
+        raise UserError(
+            f"{option}: {Path(what).name}: a saved machine names it; to start anew, load it with "
+            f"{option} FILE"
+        )
     if not os.fspath(what):
         raise UserError(f"{option}: the name is empty")
     path = Path(what)

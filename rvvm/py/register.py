@@ -110,6 +110,13 @@ class Register:
         """The value after reset."""
         return self.reset
 
+    def holds(self, device: Any, value: Any) -> bool:
+        """Whether it can have this value."""
+        return self._can_be(value)
+
+    def _can_be(self, value: Any) -> bool:
+        return type(value) is int and 0 <= value <= self.mask & (self.writable | self.reset)
+
     def show(self, value: Any) -> str:
         """The value with its fields, as in ``lsr 0x60 (THRE=1 TEMT=1)``."""
         named = " ".join(f"{name}={field.get(value)}" for name, field in self.fields.items())
@@ -179,6 +186,10 @@ class Registers(Register):
     def initial(self, device: Any) -> Any:
         return [self.reset] * len(list(self._offsets(device)))
 
+    def holds(self, device: Any, value: Any) -> bool:
+        fits = isinstance(value, list) and len(value) == len(list(self._offsets(device)))
+        return fits and all(map(self._can_be, value))
+
     def show(self, value: Any) -> str:
         return f"{self.name} [{' '.join(f'{item:#x}' for item in value)}]"
 
@@ -213,11 +224,22 @@ class Registers(Register):
 class State(Generic[T]):
     """A device's state that no register shows: a FIFO, a latch. Plain data only.
 
-    ``State(0)``, or ``State(list)`` for what must be made anew for each device.
+    ``State(0)``, or ``State(list)`` for what must be made anew for each device. A number, or each
+    one of a list, is from ``least`` to ``most``, which may be the name of an attribute; a list has
+    items of ``of`` and any length, or ``count``, an attribute.
     """
 
-    def __init__(self, initial: T | Callable[[], T]) -> None:
+    def __init__(
+        self,
+        initial: T | Callable[[], T],
+        *,
+        least: int = 0,
+        most: int | str = (1 << 64) - 1,
+        of: type = int,
+        count: str = "",
+    ) -> None:
         self._initial = initial
+        self._least, self._most, self._of, self._count = least, most, of, count
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -235,6 +257,18 @@ class State(Generic[T]):
         """The value after reset."""
         initial = self._initial
         return initial() if callable(initial) else initial
+
+    def holds(self, device: Any, value: Any) -> bool:
+        """Whether it can have this value."""
+        most = getattr(device, self._most) if isinstance(self._most, str) else self._most
+        if not isinstance(value, list):
+            return type(value) is type(self.initial(device)) and self._can_be(value, most)
+        fits = not self._count or len(value) == getattr(device, self._count)
+        right = all(type(item) is self._of and self._can_be(item, most) for item in value)
+        return self.initial(device) == [] and fits and right
+
+    def _can_be(self, value: Any, most: int) -> bool:
+        return type(value) is not int or self._least <= value <= most
 
     def show(self, value: object) -> str:
         """The value as a person reads it."""

@@ -7,16 +7,15 @@ so far. All else is plain data.
 from __future__ import annotations
 
 import contextlib
-import os
 import struct
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rvvm import _core
-from rvvm.py import bases, dtb, savefile
-from rvvm.py.cards import Drive
+from rvvm.py import bases, dtb, saved_options, savefile
 from rvvm.py.errors import UserError
 from rvvm.py.host import Card
 from rvvm.py.options import Options
@@ -25,12 +24,10 @@ from rvvm.py.tree import Tree
 if TYPE_CHECKING:
     from rvvm.py.machine import Machine
 
-_SHAPE = ("dtb", "memory", "harts", "clock")
-"""Options that a saved machine has once and for all."""
-_FILES = ("dtb", "kernel", "bios", "initrd")
 _PIECE = 1 << 24
 _PLACE, _DISK_PLACE = struct.Struct("<Q"), struct.Struct("<IQ")
 INFO, TREE, STATE, RAM, DISK = b"info", b"tree", b"stat", b"ram.", b"disk"
+_HEAD = (INFO, TREE, STATE)  # the first parts
 _DAMAGES = (ValueError, KeyError, TypeError, IndexError, AttributeError, struct.error, RuntimeError)
 
 
@@ -98,7 +95,9 @@ def _load_state(machine: Machine, state: Mapping[str, Any]) -> None:
         hart.load_state(saved)
     machine.board.load_state(state["devices"])
     machine.console.load_state(state["console"])
-    machine.status = state["status"]
+    if (status := state["status"]) is not None and type(status) is not int:
+        raise ValueError("no status of a machine")
+    machine.status = status
 
 
 # Files
@@ -110,7 +109,7 @@ def save(machine: Machine, path: Path) -> None:
         functions = [card.function for card in machine.board.host.cards]
         media = [function.keep() for function in functions]
         info = {
-            "options": _plain_options(machine.options),
+            "options": saved_options.plain(machine.options),
             "symbols": dict(machine.symbols),
             "bases": [bases.describe(function.files()) for function in functions],
         }
@@ -149,46 +148,17 @@ def _memory_piece(machine: Machine, runs: list[tuple[int, int]]) -> bytes:
 
 def _fill_memory(system: _core.System, piece: bytes) -> None:
     (size,) = _PLACE.unpack_from(piece)
-    at = _PLACE.size + size
-    data = memoryview(piece)
-    for address, length in savefile.decode(piece[_PLACE.size : at]):
+    data = memoryview(piece)[_PLACE.size + size :]
+    runs = savefile.decode(piece[_PLACE.size : _PLACE.size + size])
+    numbers = [number for run in runs for number in run]
+    if not all(type(number) is int and number >= 0 for number in numbers):
+        raise ValueError("places of memory that are no numbers")
+    if sum(length for _, length in runs) != len(data):
+        raise ValueError("places of more or less memory than there is")
+    at = 0
+    for address, length in runs:
         system.write(address, data[at : at + length])
         at += length
-
-
-def _plain_options(options: Options) -> dict[str, Any]:
-    values = {field.name: getattr(options, field.name) for field in fields(options)}
-    for name in _FILES:
-        if values[name] is not None and Path(values[name]).is_file():
-            values[name] = os.path.abspath(values[name])
-    drives = [Drive.parse(drive, options.commit) for drive in options.drives]
-    values["drive"] = [{**asdict(it), **_whole_paths(it)} for it in drives]
-    return values
-
-
-def _whole_paths(drive: Drive) -> dict[str, str]:
-    named = {"file": drive.file, "backing": drive.backing}
-    return {name: os.path.abspath(path) for name, path in named.items() if path is not None}
-
-
-def _options(values: Mapping[str, Any], changes: Mapping[str, Any], beside: Path) -> Options:
-    for name in _SHAPE:
-        if name in changes:
-            raise UserError(f"--{name}: a loaded machine has that of the saved one")
-    drives = [Drive(**_found(drive, beside)) for drive in values["drive"]]
-    options = Options(**{**values, "drive": drives, **changes})
-    options.check()
-    return options
-
-
-def _found(drive: dict[str, Any], beside: Path) -> dict[str, Any]:
-    """A base that is not where it was may be where the saved machine is."""
-    here = beside / Path(drive["file"]).name
-    return (
-        {**drive, "file": str(here)}
-        if not Path(drive["file"]).exists() and here.exists()
-        else drive
-    )
 
 
 Maker = Callable[[Options, Tree, bytes, list[Card], Mapping[str, int]], "Machine"]
@@ -198,18 +168,34 @@ def load(path: Path, changes: Mapping[str, Any], make: Maker) -> Machine:
     """A machine from a file. ``make`` makes it from options, tree, shape, cards, symbols."""
     parts = savefile.read(path)
     with _damaged(path):
-        head = {part.kind: part.data() for part in parts[:3]}
+        head = {part.kind: part.data() for part in parts[:3] if part.kind in _HEAD}
         info, state = savefile.decode(head[INFO]), savefile.decode(head[STATE])
-        options, symbols = _options(info["options"], changes, path.parent), info["symbols"]
+        options = saved_options.read(info["options"], changes, path.parent)
+        symbols = _symbols(info["symbols"])
         tree = dtb.parse(head[TREE], str(path))
-        known = list(info["bases"])
+        known = _bases(info["bases"])
     cards = options.cards()
     _check_bases(path, cards, known)
     machine = make(options, tree, head[TREE], cards, symbols)
     with _damaged(path), machine.board.lock, _room():
         _fill(machine, parts[3:], cards)
         _load_state(machine, state)
+    machine.detached = saved_options.detached(options, changes)
     return machine
+
+
+def _symbols(found: Any) -> dict[str, int]:
+    if not all(type(value) is int and 0 <= value < 1 << 64 for value in found.values()):
+        raise ValueError("symbols that are no addresses")
+    return {str(name): value for name, value in found.items()}
+
+
+def _bases(found: Any) -> list[list[dict[str, Any]]]:
+    kinds = {"file": str, "size": int, "digest": str}
+    for base in chain.from_iterable(found):
+        if {name: type(value) for name, value in base.items()} != kinds:
+            raise ValueError("bases that are none")
+    return list(found)
 
 
 def _fill(machine: Machine, parts: list[savefile.Part], cards: list[Card]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 SECOND = 10**9
 """Nanoseconds."""
+_MOST_LEFT = 1 << 80
 _BURST = SECOND // 10
 """How long a rate may be used at once: fewer waits, and none is long."""
 
@@ -72,6 +73,8 @@ class Throttle:
         return {name: bucket.left for name, bucket in self._buckets.items()}
 
     def load_state(self, state: Mapping[str, int], now: int) -> None:
-        """Take over what was left; a limit that is new has all of it."""
+        """Take over what was left; a limit that is new has all of it. ValueError for no number."""
+        if not all(type(left) is int and abs(left) < _MOST_LEFT for left in state.values()):
+            raise ValueError("no state of a throttle")
         for name, bucket in self._buckets.items():
             bucket.put(state.get(name, bucket.rate * SECOND), now)

@@ -314,7 +314,7 @@ def test_a_programs_tohost_goes_on(tmp_path: Path) -> None:
     assert machine.console.text == "h" and machine.status is None
     snapshot = machine.snapshot()
     machine.save("saved")
-    others = [machine.fork(), rvvm.Machine.load("saved")]
+    others = [machine.fork(), rvvm.Machine.load("saved", kernel=program)]
     wanted = go_on(machine, [100, 10_000])
     assert machine.status == 3
     for other in others:

@@ -195,7 +195,7 @@ def test_a_slow_network(tmp_path: Path) -> None:
     clone = machine.fork()
     machine.restore(snapshot)
     machine.close()
-    loaded = rvvm.Machine.load("saved")
+    loaded = rvvm.Machine.load("saved", netdev="socket,path=net.sock,rate=10K")
     link, other = (one.board.host.cards[0].function.link for one in (loaded, clone))  # type: ignore[attr-defined]
     frame = [[memoryview(bytes(1500))]]
     assert link.send(frame) and not link.send(frame), "it is slow again"

@@ -44,7 +44,7 @@ PYTHON_ROWS = """
     completion devices fdt hart
     board boot cards
     engines options
-    stats until
+    saved_options stats until
     console snapshot
     machine
     line_editor

@@ -2,6 +2,7 @@
 #include <pybind11/stl.h>
 
 #include "bind/faces.hpp"
+#include "hart/csr_rules.hpp"
 
 namespace py = pybind11;
 
@@ -104,6 +105,15 @@ void check(const Hart& h) {
     throw py::value_error("no mode of this hart");
   if (static_cast<u8>(h.last_trap.to) > static_cast<u8>(TrapTarget::guest))
     throw py::value_error("no target of a trap");
+  // What xRET and the walk would take for a mode.
+  const u64 previous = field::mstatus::MPP.get(h.csr.mstatus);
+  if (previous == 2) throw py::value_error("no mode of this hart in mstatus");
+  if (!paging_mode(h, field::satp::MODE.get(h.csr.satp)) ||
+      !paging_mode(h, field::satp::MODE.get(h.csr.vsatp)) ||
+      !paging_mode(h, field::hgatp::MODE.get(h.csr.hgatp)))
+    throw py::value_error("no translation mode of this hart");
+  if (field::hstatus::VGEIN.get(h.csr.hstatus) > geilen)
+    throw py::value_error("no guest interrupt file of this hart");
 }
 
 void load_state(const HartFace& f, const py::dict& state) {

@@ -143,12 +143,21 @@ class Device:
         return values | {"lines": {line.name: line.level for line in self.lines}}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take over a saved state. What the lines drive is restored by its own owner."""
+        """Take over a saved state; ValueError for one that it cannot have. What the lines drive is
+        restored by its own owner."""
+        for name in self._stored():
+            self._check(name, self.declared[name].holds(self, state[name]))
+        for line in self.lines:
+            self._check(line.name, isinstance(state["lines"][line.name], bool))
         for name in self._stored():
             vars(self)[name] = copy.deepcopy(state[name])
         for line in self.lines:
             line.level = state["lines"][line.name]
         self.restored()
+
+    def _check(self, name: str, fits: bool) -> None:
+        if not fits:
+            raise ValueError(f"no state of a {type(self).__name__}: {name}")
 
     def restored(self) -> None:
         """The state was replaced: a subclass rebuilds what it derives from it."""

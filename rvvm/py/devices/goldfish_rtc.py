@@ -31,7 +31,7 @@ class GoldfishRtc(Device, compatible="google,goldfish-rtc"):
     alarm_status = Register(0x18, access="r")
     clear_interrupt = Register(0x1C, access="w", stored=False)
 
-    offset = State(0)
+    offset = State(0, least=-(1 << 64))
     new_high = State(0)
     pending = State(False)
 

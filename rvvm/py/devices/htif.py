@@ -66,10 +66,19 @@ class Htif(Device, compatible="ucb,htif0"):
 
     def attach_symbols(self, symbols: Mapping[str, int]) -> None:
         """Watch the program's own words."""
-        if TOHOST in symbols:
+        if TOHOST in symbols and self._in_ram(symbols[TOHOST]):
             self.tohost_at = symbols[TOHOST]
-            self.fromhost_at = symbols.get("fromhost")
+            fromhost = symbols.get("fromhost")
+            known = fromhost is not None and self._in_ram(fromhost)
+            self.fromhost_at = fromhost if known else None
             self.system.watch_store(self.tohost_at, 8, self.on_store)
+
+    def _in_ram(self, address: int) -> bool:
+        try:
+            self.system.read(address, 8)
+        except IndexError:
+            return False
+        return True
 
     # The word, in RAM or as a register
 
@@ -140,7 +149,19 @@ class Htif(Device, compatible="ucb,htif0"):
             if self.stored and self.tohost:
                 self._look()
 
+    def _can_write(self) -> bool:
+        """Whether a write under way is one that ``system_call`` would have begun."""
+        if len(self.writing) != 4:
+            return not self.writing
+        call, text, left, length = self.writing
+        try:
+            self.system.dma(text, left)
+        except (IndexError, OverflowError):
+            return False
+        return self._in_ram(call) and left <= length < 1 << 63
+
     def restored(self) -> None:
+        self._check("writing", self._can_write())
         if (self.stored and self.tohost) or self.writing:
             self._stored_at = self._done_by_harts()
             self._defer()

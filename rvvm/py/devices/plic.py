@@ -31,10 +31,12 @@ class Plic(Device, compatible=("sifive,plic-1.0.0", "riscv,plic0")):
     claim = Registers(0x20_0004, count="contexts", stride=0x1000, access="r", stored=False)
     complete = Registers(0x20_0004, count="contexts", stride=0x1000, access="w", stored=False)
 
-    pending = State(0)
-    enabled = State[list[int]](list)
-    asserted = State(0)  # the level of each source's wire
-    in_service = State(0)  # forwarded and claimed, not completed: the gateway is closed
+    pending = State(0, most="sources")
+    enabled = State[list[int]](list, most="sources", count="contexts")
+    asserted = State(0, most="sources")  # the level of each source's wire
+    in_service = State(
+        0, most="sources"
+    )  # forwarded and claimed, not completed: the gateway is closed
 
     def __init__(self, last: int, contexts: int) -> None:
         self.last, self.contexts = last, contexts

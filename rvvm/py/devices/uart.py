@@ -47,9 +47,9 @@ class Uart(Device, compatible=("ns16550a", "ns16550")):
     ERBFI, ETBEI, ELSI, EDSSI = ier.ERBFI, ier.ETBEI, ier.ELSI, ier.EDSSI
     DLAB, LOOP, FIFOS, DR, OE = lcr.DLAB, mcr.LOOP, fcr.ENABLE, lsr.DR, lsr.OE
 
-    dll = State(0)
-    dlm = State(0)
-    fifo = State[list[int]](list)
+    dll = State(0, most=0xFF)
+    dlm = State(0, most=0xFF)
+    fifo = State[list[int]](list, most=0xFF)
     looped = State(0)  # the first of fifo, which came by the loopback
     thre_pending = State(False)
     accesses = State(0)

@@ -95,6 +95,7 @@ class PciFunction(Device):
         self.moved()
 
     def restored(self) -> None:
+        self.bar0 &= -self.bar_size
         self.moved()
 
 

@@ -31,15 +31,17 @@ Handlers = tuple[ReadWindow, WriteWindow]
 class PciHost(Device, compatible="pci-host-ecam-generic"):
     """One bus. ``routes`` says for each slot which of the lines its INTA drives."""
 
-    asserted = State[list[int]](list)  # a set of slots for each line
+    asserted = State[list[int]](list, most=(1 << SLOTS) - 1, count="wire_count")
+    """A set of slots for each line."""
 
     def __init__(
         self, functions: Sequence[PciFunction] = (), routes: Sequence[int] = (0,) * SLOTS
     ) -> None:
         self.slots = dict(enumerate(functions, FIRST))
         self.routes = routes
+        self.wire_count = max(routes) + 1
         super().__init__()
-        for number in range(max(routes) + 1):
+        for number in range(self.wire_count):
             self.line(f"intx{number}")
         self.asserted = [0] * len(self.lines)
         self.bars = Bars(list(self.slots.values()))

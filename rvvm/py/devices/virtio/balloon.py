@@ -9,7 +9,7 @@ from typing import Any
 from rvvm.py.devices.virtio.function import Function
 from rvvm.py.devices.virtio.queue import Queue
 from rvvm.py.devices.virtio.ram import ProtocolError
-from rvvm.py.devices.virtio.ring import Chain
+from rvvm.py.devices.virtio.ring import Chain, within
 from rvvm.py.disk import cut
 from rvvm.py.register import Register
 
@@ -148,6 +148,7 @@ class Balloon(Function, kind=5):
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         super().load_state(state)
+        self._check("wanted", within([state["wanted"]], 1 << 32))
         self.wanted = state["wanted"]
 
 

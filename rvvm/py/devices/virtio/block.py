@@ -163,6 +163,7 @@ class Block(Function, kind=2):
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         super().load_state(state)
+        self._check("waits", isinstance(state["waits"], bool))
         now, wait = self.clock.now(), 0
         if self.throttle is not None:
             self.throttle.load_state(state["throttle"], now)

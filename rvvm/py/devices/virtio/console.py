@@ -52,7 +52,7 @@ class Console(Function, kind=3):
     max_nr_ports = Register(0x4, access="r", stored=False)
     emerg_wr = Register(0x8, access="w", stored=False)
 
-    outbox = State[list[bytes]](list)  # control messages for the driver
+    outbox = State[list[bytes]](list, of=bytes)  # control messages for the driver
     open_ports = State(0)  # a set: those that somebody in the guest listens at
 
     def __init__(self, ports: Sequence[Port]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from rvvm.py.devices.virtio.function import Function
 from rvvm.py.devices.virtio.queue import Queue
+from rvvm.py.devices.virtio.ring import within
 
 MOST = 1 << 16  # bytes at a time: a driver asks for less than a hundred
 _BLOCK = 64  # bytes of a digest
@@ -49,6 +50,7 @@ class Entropy(Function, kind=4):
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         super().load_state(state)
+        self._check("taken", within([state["taken"]], 1 << 64))
         if isinstance(self.source, Repeatable):
             self.source.position = state["taken"]
 

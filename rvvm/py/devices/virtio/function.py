@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from rvvm.py.devices.device import Device
 from rvvm.py.devices.virtio.queue import MAX_SIZE, RING_FEATURES, RING_RESET, Queue
 from rvvm.py.devices.virtio.ram import ProtocolError, Ram
+from rvvm.py.devices.virtio.ring import within
 from rvvm.py.errors import UserError
 from rvvm.py.host import Clock
 from rvvm.py.register import State
@@ -61,7 +62,7 @@ class Function(Device):
     serves_early: ClassVar[bool] = False
     """Requests are handled before DRIVER_OK, too: some drivers read a disk in their set-up."""
 
-    status = State(0)
+    status = State(0, most=0xFF)
     accepted = State(0)  # features, by the driver
     pending = State(0)  # why it interrupts
     generation = State(0)  # of the configuration (2.5.2)
@@ -266,10 +267,15 @@ class Function(Device):
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         super().load_state(state)
-        for queue, saved in zip(self.queues, state["queues"], strict=True):
-            queue.load_state(saved, self.ram, self.accepted)
+        try:
+            for queue, saved in zip(self.queues, state["queues"], strict=True):
+                queue.load_state(saved, self.ram, self.accepted)
+        except ProtocolError as error:
+            raise ValueError(f"no state of a {type(self).__name__}: {error}") from None
+        unfinished = list(state.get("unfinished", ()))
+        self._check("unfinished", within(unfinished, len(self.queues)))
         self._unfinished = []
-        for index in state.get("unfinished", ()):
+        for index in unfinished:
             self.go_on(self.queues[index])
 
     def show(self) -> list[str]:

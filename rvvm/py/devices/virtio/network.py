@@ -116,10 +116,14 @@ class Network(Function, kind=1):
         return twin
 
     def state(self) -> dict[str, Any]:
-        return super().state() | {"connected": self.connected}
+        return super().state() | {"connected": self.connected, "address": self.address}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         super().load_state(state)
+        address, connected = state["address"], state["connected"]
+        self._check("address", isinstance(address, bytes) and len(address) == len(self.address))
+        self._check("connected", isinstance(connected, bool))
+        self.address = address  # which its driver knows, whatever the link is now
         self._agree()
         if self.running:
             self.link.start(_Receiver(self))

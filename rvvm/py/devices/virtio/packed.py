@@ -16,6 +16,7 @@ from rvvm.py.devices.virtio.ring import (
     fence,
     indirect_table,
     passed,
+    within,
 )
 
 AVAIL, USED = 1 << 7, 1 << 15  # 2.8.1: flags against the wrap counter
@@ -143,4 +144,6 @@ class PackedRing:
         return [self._next, self._next_wrap, self._done, self._done_wrap, self._unpublished]
 
     def load_state(self, state: list[int]) -> None:
+        if not within(state, self.size, 2, self.size, 2, self.size + 1):
+            raise ValueError("no state of a packed ring")
         self._next, self._next_wrap, self._done, self._done_wrap, self._unpublished = state

@@ -7,7 +7,7 @@ from typing import Any
 
 from rvvm.py.devices.virtio.packed import PackedRing
 from rvvm.py.devices.virtio.ram import ProtocolError, Ram
-from rvvm.py.devices.virtio.ring import Chain, Ring
+from rvvm.py.devices.virtio.ring import Chain, Ring, within
 from rvvm.py.devices.virtio.split import SplitRing
 
 # Chapter 6, as bits of the 64
@@ -141,9 +141,12 @@ class Queue:
         }
 
     def load_state(self, state: Mapping[str, Any], ram: Ram | None, features: int) -> None:
-        """Take over a saved state."""
+        """Take over a saved state; ProtocolError or ValueError for one that cannot be."""
         self.reset()
-        self.size, self.places = state["size"], list(state["places"])
+        size, places = state["size"], list(state["places"])
+        if not within([size], 1 << 32) or len(places) != len(PLACES) or not within(places, 1 << 64):
+            raise ValueError("no state of a queue")
+        self.size, self.places = size, places
         if state["position"] is not None and ram is not None:
             self.enable(ram, features)
             assert self.ring is not None

@@ -137,6 +137,15 @@ class Ring(Protocol):
         """Take them over."""
 
 
+def within(numbers: list[int], *limits: int) -> bool:
+    """Whether these are numbers from 0, each below its limit, or all below the only one."""
+    below = limits * len(numbers) if len(limits) == 1 else limits
+    return len(numbers) == len(below) and all(
+        type(number) is int and 0 <= number < limit
+        for number, limit in zip(numbers, below, strict=True)
+    )
+
+
 def indirect_table(ram: Ram, address: int, size: int) -> tuple[memoryview, int]:
     """The table an indirect descriptor leads to, and how many descriptors it has (2.7.5.3)."""
     count, rest = divmod(size, DESCRIPTOR_SIZE)

@@ -38,7 +38,8 @@ class SharedFolder(Function, kind=9):
             queue.push(chain, written)
 
     def twin(self) -> SharedFolder:
-        return SharedFolder(Server(self.server.root.again()), self.name.decode())
+        root = self.server.root
+        return SharedFolder(Server(root.again() if root is not None else None), self.name.decode())
 
     def restored(self) -> None:
         """Files that are open on the host are no state: the guest has to mount it anew."""

@@ -15,6 +15,7 @@ from rvvm.py.devices.virtio.ring import (
     fence,
     indirect_table,
     passed,
+    within,
 )
 
 NO_INTERRUPT = 1  # 2.7.6: avail.flags
@@ -117,5 +118,7 @@ class SplitRing:
         return [self._next, self._done, self._published]
 
     def load_state(self, state: list[int]) -> None:
+        if len(state) != 3 or not within(state, WRAP + 1):
+            raise ValueError("no state of a split ring")
         self._next, self._done, self._published = state
         self._seen = self._next
