@@ -10,7 +10,9 @@ from __future__ import annotations
 import errno
 import os
 import struct
+import sys
 import zlib
+from array import array
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -79,6 +81,8 @@ def _base(path: Path, header: Header, named: Path | None, above: list[Path]) -> 
             path, f"its backing file is elsewhere: say backing={header.backing!r} if you trust it"
         )
     below = named or path.with_name(header.backing)
+    if named is None and below.resolve().parent != path.parent.resolve():  # by a link
+        raise _error(path, f"its backing file is elsewhere: say backing={below} if you trust it")
     if below.resolve() in above or len(above) >= _DEEPEST:
         raise _error(path, f"its backing file {below} leads to more and more images")
     if header.backing_format == "raw":
@@ -169,7 +173,9 @@ class Qcow2:
         at, entries = header.l1
         if at + 8 * entries > os.fstat(file.file).st_size:
             raise UserError(f"--drive: {file.name}: its L1 table is cut short")
-        self._l1 = struct.unpack(f">{entries}Q", os.pread(file.file, 8 * entries, at))
+        self._l1 = array("Q", os.pread(file.file, 8 * entries, at))
+        if sys.byteorder == "little":
+            self._l1.byteswap()
         self._tables = lru_cache(max(_TABLES >> self._bits, 1))(self._table)
         self._unpacked = lru_cache(max(_CLUSTERS >> self._bits, 1))(self._unpack)
 

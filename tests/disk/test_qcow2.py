@@ -119,6 +119,16 @@ def test_a_backing_file_elsewhere_is_the_user_s_to_name(tmp_path: Path) -> None:
         same(image, base.read_bytes(), backing=base)
 
 
+def test_a_link_beside_it_leads_nowhere_else(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    base, image = raw(tmp_path / "other" / "base.img"), tmp_path / "image.qcow2"
+    (tmp_path / "base.img").symlink_to(base)
+    tool("qemu-img", "create", "-f", "qcow2", "-u", "-b", "base.img", "-F", "raw", image, str(SIZE))
+    with pytest.raises(UserError, match="its backing file is elsewhere: say backing="):
+        open_image(image)
+    same(image, base.read_bytes(), backing=tmp_path / "base.img")
+
+
 def test_an_overlay_lies_over_it(tmp_path: Path) -> None:
     source, image = raw(tmp_path / "raw"), tmp_path / "image.qcow2"
     tool("qemu-img", "convert", "-O", "qcow2", "-c", source, image)
