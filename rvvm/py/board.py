@@ -6,6 +6,7 @@ The tree decides; nothing here knows an address or an interrupt number.
 from __future__ import annotations
 
 import threading
+from bisect import bisect
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -116,10 +117,11 @@ class Board:
             raise node.error("reg has size 0")
         if region.end > 1 << ADDRESS_BITS:
             raise node.error(f"reg {region} is beyond the {ADDRESS_BITS}-bit physical addresses")
-        for other, owner in self._claimed:
+        at = bisect(self._claimed, region.base, key=lambda claim: claim[0].base)
+        for other, owner in self._claimed[max(at - 1, 0) : at + 1]:  # its neighbours
             if region.base < other.end and other.base < region.end:
                 raise node.error(f"{region} overlaps {owner.path} at {other} ({owner.source})")
-        self._claimed.append((region, node))
+        self._claimed.insert(at, (region, node))
 
     # Devices
 
@@ -263,7 +265,9 @@ class Board:
         return sink
 
     def _target(self, node: Node, interrupt: Specifier) -> Target | None:
-        cpu, (number, *_) = interrupt.node.parent, interrupt.cells
+        if len(interrupt.cells) != 1:
+            raise node.error(f"a hart's interrupt has one cell, not {len(interrupt.cells)}")
+        cpu, (number,) = interrupt.node.parent, interrupt.cells
         hart = self._harts.get(cpu.path) if cpu is not None else None
         if hart is None or number == NOWHERE:
             return None

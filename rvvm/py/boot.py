@@ -21,12 +21,13 @@ from typing import NamedTuple
 
 from rvvm import _core
 from rvvm.py.errors import UserError
-from rvvm.py.program import MappedFile, Program, Segment, read_file, read_program
+from rvvm.py.program import Program, Segment, read_file, read_program
 from rvvm.py.tree import Region
 
 MiB = 1 << 20
 KERNEL_OFFSET = 2 * MiB  # RV64 kernels map 2 MiB pages; the firmware keeps what is below
 _PAGE = 0x1000
+_ZEROES = bytes(1 << 20)
 _BELOW = 0xC000_0000  # like QEMU: loaders that use 32-bit pointers reach the tree and the initrd
 _INFO_MAGIC = 0x4942534F  # "OSBI"
 _INFO_VERSION = 2
@@ -66,11 +67,10 @@ class Plan:
     def apply(self, system: _core.System) -> None:
         """Write the images and start every hart at the entry, as the SBI and Linux expect it."""
         for segment in self.segments:
-            if isinstance(segment.data, MappedFile):
-                segment.data.check()
+            segment.check()
             system.write(segment.address, segment.data)
-            if zeroes := segment.size - len(segment.data):
-                system.write(segment.address + len(segment.data), bytes(zeroes))
+            for start in range(segment.address + len(segment.data), segment.end, len(_ZEROES)):
+                system.write(start, _ZEROES[: segment.end - start])
         for hart in system.harts:
             hart.pc = self.entry
             hart.set_x(_A0, hart.id)
@@ -96,9 +96,9 @@ class Images:
 
 def make_plan(images: Images, rams: Sequence[Region], boot_hart: int) -> Plan:
     """Read the images and decide where each goes; UserError when one does not fit."""
-    ram = rams[0]
-    firmware = _placed(read_program(images.bios, "--bios"), ram.base) if images.bios else None
-    kernel = _place_kernel(images.kernel, ram, firmware) if images.kernel else None
+    ram, room = rams[0], sum(region.size for region in rams)
+    firmware = _placed(read_program(images.bios, "--bios", room), ram.base) if images.bios else None
+    kernel = _place_kernel(images.kernel, ram, room, firmware) if images.kernel else None
     programs = [program for program in (firmware, kernel) if program]
     if not programs:
         raise UserError("nothing to run: name a --kernel or a --bios")
@@ -118,9 +118,9 @@ def _placed(program: Program, base: int) -> Program:
     return program if program.kind == "elf" else program.at(base)
 
 
-def _place_kernel(path: Path, ram: Region, firmware: Program | None) -> Program:
+def _place_kernel(path: Path, ram: Region, room: int, firmware: Program | None) -> Program:
     """Behind a firmware the kernel starts 2 MiB in; alone it starts where RAM does."""
-    program = read_program(path, "--kernel")
+    program = read_program(path, "--kernel", room)
     if program.kind == "elf":
         return program
     if program.kind == "linux" and program.entry:
@@ -140,7 +140,7 @@ def _place_below_top(plan: Plan, initrd: Path | None, ram: Region) -> None:
 
 
 def _place_initrd(plan: Plan, path: Path, ram: Region) -> None:
-    data = read_file(path, "--initrd")
+    data = read_file(path, "--initrd", ram.size)
     if not data:
         raise UserError(f"--initrd: {path}: the file is empty")
     start = (plan.info_at - len(data)) & -_PAGE

@@ -135,10 +135,12 @@ _OTHER_FORMATS = {b"QFI\xfb": "qcow2", b"KDMV": "vmdk", b"conectix": "vpc", b"<<
 def _refuse_other_formats(path: Path) -> None:
     """A disk whose first sector is some format's header would look empty or broken to the guest."""
     try:
+        if not (path.is_file() or path.is_block_device()):
+            return  # opening it as a disk says what is wrong
         with path.open("rb") as file:
             head = file.read(8)
     except OSError:
-        return  # opening it as a disk says what is wrong
+        return
     for magic, name in _OTHER_FORMATS.items():
         if head.startswith(magic):
             raise UserError(

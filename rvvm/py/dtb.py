@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 
 from rvvm.py.errors import UserError
-from rvvm.py.tree import Node, Property, Region, Source, Tree
+from rvvm.py.tree import DEEPEST, MOST_NODES, Node, Property, Region, Source, Tree
 
 MAGIC = 0xD00DFEED
 VERSION, LAST_COMPATIBLE = 17, 16
@@ -25,6 +25,8 @@ def parse(data: bytes, file: str = "<dtb>") -> Tree:
         return reader.tree()
     except (struct.error, ValueError, IndexError):
         raise reader.error("it is cut short or damaged") from None
+    except OverflowError:
+        raise reader.error("it has a number that cannot be") from None
 
 
 def export(tree: Tree) -> bytes:
@@ -83,6 +85,7 @@ class _Reader:
 
     def __init__(self, data: bytes, file: str) -> None:
         self.data, self.source, self.at = data, Source(file), 0
+        self.depth = self.nodes = 0
 
     def error(self, problem: str) -> UserError:
         return UserError(f"{self.source}: not a devicetree blob: {problem} (offset {self.at:#x})")
@@ -118,6 +121,7 @@ class _Reader:
             elif token == _PROP and node is not None:
                 self._property(node)
             elif token == _END_NODE and node is not None:
+                self.depth -= 1
                 if node.parent is None:
                     return node
                 node = node.parent
@@ -129,6 +133,12 @@ class _Reader:
         name = self._text(self.at)
         self.at += (len(name.encode()) + 1 + 3) & ~3
         node = Node(name, parent, self.source)
+        self.depth += 1
+        self.nodes += 1
+        if self.depth > DEEPEST or self.nodes > MOST_NODES:
+            raise self.error(f"more than {MOST_NODES} nodes, or nested more than {DEEPEST} deep")
+        if "/" in name:
+            raise self.error(f"a node has the name {name!r}")
         if parent is not None:
             if name in parent.children:
                 raise self.error(f"{node.path} is there twice")

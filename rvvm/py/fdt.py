@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from rvvm.py import dtb, parsed
+from rvvm.py import dtb, inputs, parsed
 from rvvm.py.errors import UserError
 from rvvm.py.tree import Node, Property, Region, Source, Specifier, Tree, cells
 
@@ -18,10 +18,7 @@ def load(path: str | Path, include: Iterable[str] = (), defines: Iterable[str] =
     Whatever is wrong with it raises UserError with the file and, for source, the line.
     """
     path = str(path)
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
+    data = inputs.read(path)
     if data[:4] == dtb.MAGIC.to_bytes(4, "big") or path.endswith(".dtb"):
         return dtb.parse(data, path)
     return _from_source(path, data, list(include), list(defines))
@@ -32,6 +29,8 @@ def _from_source(path: str, data: bytes, include: list[str], defines: list[str])
     text = "" if defines else data.decode(errors="replace")
     if tree := parsed.recall(path, text):
         return tree
+    if not Path(path).is_file():
+        raise UserError(f"{path}: a pipe, and devicetree source is read from files")
     from rvvm.py import dts
 
     tree = dts.parse(path, include, defines)

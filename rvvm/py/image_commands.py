@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
-from rvvm.py import images
+from rvvm.py import images, inputs
 from rvvm.py.errors import UserError
 from rvvm.py.images import catalogue
 
@@ -127,10 +127,9 @@ def _build_disk(
 
 def _public_keys(path: Path) -> list[str]:
     try:
-        lines = path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a text"
-        raise UserError(f"--ssh-key: {path}: {reason}") from None
+        lines = inputs.read(path, "--ssh-key: ").decode().splitlines()
+    except UnicodeDecodeError:
+        raise UserError(f"--ssh-key: {path}: not a text") from None
     keys = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
     if not keys or any("PRIVATE KEY" in key for key in keys):
         raise UserError(f"--ssh-key: {path}: not a public key")

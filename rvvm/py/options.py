@@ -14,14 +14,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from rvvm.py import arguments, images
+from rvvm.py import arguments, images, program
 from rvvm.py.boot import Images
 from rvvm.py.cards import Drive, FilePath, device_card, net_card, share_card
 from rvvm.py.errors import UserError
 from rvvm.py.host import Card
 from rvvm.py.images.catalogue import ALIASES, IMAGES
 from rvvm.py.images.root_label import is_root
-from rvvm.py.program import read_program
 from rvvm.py.resources import resource
 
 Clock = Literal["host", "instructions"]
@@ -282,5 +281,5 @@ def find(what: FilePath, option: str) -> Path:
 
 
 def is_elf(path: FilePath) -> bool:
-    """Whether a file is an ELF that a machine can start; UserError when it is a bad one."""
-    return read_program(Path(path), "--kernel").kind == "elf"
+    """Whether a file is an ELF; UserError when it cannot be read."""
+    return program.is_elf(Path(path), "--kernel")

@@ -9,15 +9,26 @@ from collections.abc import Iterable
 from typing import Any
 
 import pcpp
+from pcpp.evaluator import Value
 
 from rvvm.py.errors import UserError
+from rvvm.py.included import Included
+
+_DEEPEST = 100
+_MOST_SHIFT = 64  # of which nothing is left
+_MOST_TOKENS = 1 << 21
+"""That macros are expanded to, also on the way: a few lines can double each other."""
 
 
 def preprocess(
-    path: str, text: str, include: Iterable[str] = (), defines: Iterable[str] = ()
+    path: str,
+    text: str,
+    include: Iterable[str] = (),
+    defines: Iterable[str] = (),
+    files: Included | None = None,
 ) -> str:
     """The text after ``#include``, ``#define`` and ``#if``, with ``#line`` marks."""
-    preprocessor = _Preprocessor()
+    preprocessor = _Preprocessor(files or Included(path, include))
     for folder in [os.path.dirname(path) or ".", *include]:
         preprocessor.add_path(folder)
     preprocessor.rewrite_paths = []  # name files as they were named to us
@@ -34,10 +45,41 @@ def preprocess(
     return out.getvalue()
 
 
+def _shift_left(value: Any, count: Any) -> Any:
+    """As pcpp does, which shifts by as much as it is told, and has no memory left then."""
+    return _LEFT(value, Value(min(int(count), _MOST_SHIFT)))
+
+
+_LEFT = Value.__lshift__
+Value.__lshift__ = _shift_left
+
+
 class _Preprocessor(pcpp.Preprocessor):  # type: ignore[misc]  # pcpp has no types
     """pcpp, with errors that stop and ``#address-cells = <TWO>`` read as text, as cpp does."""
 
     lastdirective: Any
+
+    def __init__(self, files: Included) -> None:
+        super().__init__()
+        self._files = files
+        self._tokens = 0
+
+    def on_file_open(self, is_system_include: bool, path: str) -> io.StringIO:
+        if not os.path.exists(path):
+            raise FileNotFoundError(path)
+        if len(self.temp_path) > _DEEPEST:
+            self.on_error("", 0, "#include nested too deeply; a file in itself?")
+        try:
+            return io.StringIO(self._files.read(path).decode())
+        except UnicodeDecodeError:
+            raise UserError(f"{path}: it is not UTF-8 text") from None
+
+    def expand_macros(self, tokens: Any, expanding_from: Any = ()) -> Any:
+        expanded = super().expand_macros(tokens, list(expanding_from))
+        self._tokens += len(expanded)
+        if self._tokens > _MOST_TOKENS:
+            self.on_error("", 0, "macros that stand for too much")
+        return expanded
 
     def on_error(self, file: str, line: int, message: str) -> None:
         if not line:  # an expression's error: it does not know where it is

@@ -9,8 +9,8 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
+from rvvm.py import inputs
 from rvvm.py.errors import UserError
 
 _ELF_MAGIC = b"\x7fELF"
@@ -30,12 +30,12 @@ class MappedFile(mmap.mmap):
     state: tuple[int, ...]
 
     @classmethod
-    def of(cls, file: IO[bytes], path: Path, name: str) -> MappedFile | None:
+    def of(cls, file: int, path: Path, name: str) -> MappedFile | None:
         """None for what cannot be mapped, or is not worth it."""
-        status = os.fstat(file.fileno())
+        status = os.fstat(file)
         if not stat.S_ISREG(status.st_mode) or status.st_size < _MAPPED_FROM:
             return None
-        mapped = cls(file.fileno(), status.st_size, access=mmap.ACCESS_READ)
+        mapped = cls(file, status.st_size, access=mmap.ACCESS_READ)
         mapped.name, mapped.path, mapped.state = name, path.absolute(), _state(status)
         return mapped
 
@@ -53,7 +53,9 @@ def _state(status: os.stat_result) -> tuple[int, ...]:
     return status.st_ino, status.st_dev, status.st_size, status.st_mtime_ns
 
 
-Bytes = bytes | MappedFile
+Bytes = bytes | MappedFile | memoryview
+MOST = 1 << 32
+"""Bytes of a pipe or unpacked, where nobody says how much room there is."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,12 @@ class Segment:
     def end(self) -> int:
         """The address after its last byte."""
         return self.address + self.size
+
+    def check(self) -> None:
+        """UserError when it is of a file that has been written to since it was opened."""
+        source = self.data.obj if isinstance(self.data, memoryview) else self.data
+        if isinstance(source, MappedFile):
+            source.check()
 
 
 @dataclass(frozen=True)
@@ -103,20 +111,36 @@ class Program:
         return Program(self.name, self.kind, moved, address + self.entry, self.symbols)
 
 
-def read_file(path: Path | str, what: str) -> Bytes:
-    """The bytes of a file the user named; UserError when it cannot be read."""
+def read_file(path: Path | str, what: str, limit: int = MOST) -> bytes | MappedFile:
+    """The bytes of a file the user named; UserError when it cannot be read, or is a pipe with more
+    than ``limit``."""
+    name = f"{what}: {path}"
+    file = inputs.open_input(path, f"{what}: ")  # once: who writes into a pipe sees it closed
     try:
-        with Path(path).open("rb") as file:  # once: who writes into a pipe sees it closed
-            return MappedFile.of(file, Path(path), f"{what}: {path}") or file.read()
+        return MappedFile.of(file, Path(path), name) or inputs.read_open(file, name, limit)
     except OSError as error:
-        raise UserError(f"{what}: {path}: {error.strerror}") from None
+        raise UserError(f"{name}: {error.strerror}") from None
+    finally:
+        os.close(file)
 
 
-def read_program(path: Path | str, what: str) -> Program:
-    """Read ``path`` and find out what it is; ``what`` (``--kernel``) names it in errors."""
+def is_elf(path: Path | str, what: str) -> bool:
+    """Whether a file begins as an ELF does, also packed; UserError when it cannot be read."""
     data = read_file(path, what)
+    if not data:
+        raise UserError(f"{what}: {path}: the file is empty")
+    head = data[: 1 << 12]
+    if head[:2] == _GZIP_MAGIC:
+        head = inputs.gunzip_head(head, f"{what}: {path}", len(_ELF_MAGIC))
+    return head[: len(_ELF_MAGIC)] == _ELF_MAGIC
+
+
+def read_program(path: Path | str, what: str, limit: int = MOST) -> Program:
+    """Read ``path`` and find out what it is; ``what`` (``--kernel``) names it in errors. UserError
+    when it unpacks to more than ``limit`` bytes."""
+    data: Bytes = read_file(path, what, limit)
     if data[:2] == _GZIP_MAGIC:
-        data = _gunzip(data, f"{what}: {path}")
+        data = inputs.gunzip(memoryview(data), f"{what}: {path}", limit)
     if not data:
         raise UserError(f"{what}: {path}: the file is empty")
     if data[:4] == _ELF_MAGIC:
@@ -141,16 +165,6 @@ def _read_elf(data: Bytes, name: str, what: str) -> Program:
 
     entry, segments, symbols = elf.parse(data, f"{what}: {name}")
     return Program(name, "elf", tuple(Segment(*it) for it in segments), entry, symbols)
-
-
-def _gunzip(data: Bytes, name: str) -> bytes:
-    import gzip
-    import zlib
-
-    try:
-        return gzip.decompress(data)
-    except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{name}: not a whole gzip file ({error})") from None
 
 
 _FOREIGN = (

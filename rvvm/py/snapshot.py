@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _PIECE = 1 << 24
 _PLACE, _DISK_PLACE = struct.Struct("<Q"), struct.Struct("<IQ")
 INFO, TREE, STATE, RAM, DISK = b"info", b"tree", b"stat", b"ram.", b"disk"
+_LONGEST_REASON = 200  # characters: it may quote the file
 _HEAD = (INFO, TREE, STATE)  # the first parts
 _DAMAGES = (ValueError, KeyError, TypeError, IndexError, AttributeError, struct.error, RuntimeError)
 
@@ -228,7 +229,5 @@ def _damaged(path: Path) -> Iterator[None]:
     try:
         yield
     except _DAMAGES as error:
-        what = type(error).__name__
-        raise UserError(
-            f"{path}: not a machine of this version of rvvm ({what}: {error})"
-        ) from None
+        what = f"{type(error).__name__}: {error}"[:_LONGEST_REASON]
+        raise UserError(f"{path}: not a machine of this version of rvvm ({what})") from None

@@ -12,6 +12,15 @@ from typing import NamedTuple
 
 from rvvm.py.errors import UserError
 
+DEEPEST = 64
+"""Levels of nodes: what Linux unflattens (drivers/of/fdt.c, FDT_MAX_DEPTH)."""
+MOST_NODES = 4096
+"""Of a tree: 512 harts have some 2,000."""
+_MOST_CELLS = 4
+"""Of an address or a size: PCI has three, and Linux has room for four (OF_MAX_ADDR_CELLS)."""
+_MOST_ARGUMENTS = 16
+"""Cells behind a phandle (Linux' MAX_PHANDLE_ARGS)."""
+
 Value = bytes | str | int | Iterable[int] | Iterable[str] | None
 """What a property may be set to: bytes as they are, text, 32-bit cells, or nothing (a flag)."""
 
@@ -213,17 +222,26 @@ class Node:
     @property
     def address_cells(self) -> int:
         """Cells of an address in the children's ``reg`` (section 2.3.5)."""
-        return self.u32("#address-cells", 2)
+        return self._few("#address-cells", 2, _MOST_CELLS)
 
     @property
     def size_cells(self) -> int:
         """Cells of a size in the children's ``reg``."""
-        return self.u32("#size-cells", 1)
+        return self._few("#size-cells", 1, _MOST_CELLS)
+
+    def _few(self, name: str, default: int | None, most: int) -> int:
+        """A number of cells."""
+        count = self.u32(name, default)
+        if count > most:
+            raise self[name].error(f"is {count}, expected at most {most}")
+        return count
 
     def reg(self) -> list[Region]:
         """``reg`` in the parent's address space (section 2.3.6); empty without one."""
         if "reg" not in self.properties or self.parent is None:
             return []
+        if not self["reg"].value:
+            raise self["reg"].error("is empty")
         widths = (self.parent.address_cells, self.parent.size_cells)
         return [Region(*pair) for pair in self._tuples("reg", widths)]
 
@@ -284,7 +302,7 @@ class Node:
         nodes = self._phandles()
         while data:
             node = _referenced(prop, nodes, data[0])
-            end = 1 + node.u32(cells_name)
+            end = 1 + node._few(cells_name, None, _MOST_ARGUMENTS)
             if end > len(data):
                 raise prop.error(f"ends within the cells of {node.path}")
             found.append(Specifier(node, tuple(data[1:end])))
@@ -298,22 +316,23 @@ class Node:
         if "interrupts" not in self:
             return []
         parent = self._interrupt_parent()
-        count = parent.u32("#interrupt-cells")
+        count = parent._few("#interrupt-cells", None, _MOST_ARGUMENTS)
         rows = self._tuples("interrupts", (1,) * count)
         return [Specifier(parent, tuple(row)) for row in rows]
 
     def interrupt_map(self) -> list[MapRow]:
         """A bus's translation of its children's interrupts (section 2.4.3.1)."""
         prop, rows = self["interrupt-map"], []
-        data, own = prop.u32s(), self.address_cells + self.u32("#interrupt-cells")
+        specifier = self._few("#interrupt-cells", None, _MOST_ARGUMENTS)
+        data, own = prop.u32s(), self.address_cells + specifier
         nodes = self._phandles()
         while data:
             if len(data) <= own:
                 raise prop.error("ends within a row")
             parent = _referenced(prop, nodes, data[own])
             # The one place where a missing #address-cells means none (2.4.3.1).
-            first = own + 1 + parent.u32("#address-cells", 0)
-            end = first + parent.u32("#interrupt-cells")
+            first = own + 1 + parent._few("#address-cells", 0, _MOST_CELLS)
+            end = first + parent._few("#interrupt-cells", None, _MOST_ARGUMENTS)
             if end > len(data):
                 raise prop.error(f"ends within the cells of {parent.path}")
             rows.append(MapRow(data[:own], Specifier(parent, tuple(data[first:end]))))

@@ -122,7 +122,7 @@ def check(path: Path) -> bool:
         machine = rvvm.Machine.load(path)
     except rvvm.UserError as error:
         line = str(error)
-        assert line and "\n" not in line and len(line) < 2000, line
+        assert line and "\n" not in line and len(line) < 500 + len(str(path)), line
         return False
     with contextlib.suppress(rvvm.UserError), machine:
         machine.run(until=rvvm.instructions(3000), timeout=20)

@@ -37,6 +37,8 @@ def test_includes_point_down() -> None:
 PYTHON_ROWS = """
     _core arguments errors progress
     echo register resources scratch throttle views
+    inputs
+    included
     disk elf host images net preprocessor savefile share stream symbols tree
     bases lines ninep qcow2
     program

@@ -12,21 +12,22 @@ from pathlib import Path
 from shlex import join
 from typing import Any
 
-import yaml
-
+from rvvm.py import inputs
 from rvvm.py.errors import UserError
+from rvvm.py.images import safe_yaml
 from rvvm.py.images.recipe import Recipe, User, WrittenFile
+
+_MOST = 1 << 20
+"""Bytes of a file: PyYAML takes a second for each 100 kB."""
 
 
 def apply(recipe: Recipe, path: Path) -> Recipe:
     """The recipe with what the file says; what the recipe's own users are stays before them."""
     try:
-        data = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise UserError(f"--user-data: {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"--user-data: {path}: not YAML: {reason}") from None
+        data = safe_yaml.load(inputs.read(path, "--user-data: ", _MOST).decode())
+    except (safe_yaml.Wrong, UnicodeDecodeError) as error:
+        reason = error if isinstance(error, safe_yaml.Wrong) else f"not YAML: {error}"
+        raise UserError(f"--user-data: {path}: {reason}") from None
     try:
         for key, value in _mapping(data, "", _TOP).items():
             recipe = _TOP[key](recipe, value)

@@ -24,6 +24,7 @@ SPACE = 12  # bits of an address within a function's configuration space
 MEMORY_32 = 0x0200_0000  # IEEE 1275 PCI binding, phys.hi: 32-bit memory space
 SPACE_CODE = 0x0300_0000
 SLOT_SHIFT = 11  # of phys.hi
+_MAP_CELLS = 4  # of a child in interrupt-map: an address of PCI's, and a pin
 
 Handlers = tuple[ReadWindow, WriteWindow]
 
@@ -179,6 +180,8 @@ def _routes(node: Node) -> list[int]:
     """The line of each slot's INTA (2.4.3.1: a row fits where it agrees under the mask)."""
     rows, wires = node.interrupt_map(), _wires(node)
     mask = node["interrupt-map-mask"].u32s()
+    if len(mask) != _MAP_CELLS:
+        raise node["interrupt-map-mask"].error(f"has {len(mask)} cells, expected {_MAP_CELLS}")
     routes = []
     for slot in range(SLOTS):
         wanted = [
