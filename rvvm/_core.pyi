@@ -138,8 +138,21 @@ class MemoryImage:
     def base_pages(self) -> int:
         """Pages that it shares with all who began there."""
 
+class DeferredSignals:
+    """For ``with``, in the main thread: Python's functions that handle signals are called at the
+    end, or where a run that is in it allows, in no other code. Elsewhere it does nothing."""
+
+    def __init__(self) -> None: ...
+    def __enter__(self) -> None: ...
+    def __exit__(self, *exception: object) -> None: ...
+
 class System:
-    """Harts, RAM and device windows on one bus."""
+    """Harts, RAM and device windows on one bus.
+
+    One thread runs it at a time. RuntimeError for what would disturb that: another ``run`` or
+    ``step``, ``reset``, images of RAM, writes of a hart's state, more RAM, devices or harts; and
+    for everything but ``pause`` after ``close``.
+    """
 
     time: int
     """Ticks of the timebase."""
@@ -206,7 +219,7 @@ class System:
         """Physical RAM; IndexError outside."""
     def write(self, address: int, data: bytes | memoryview | mmap) -> None: ...
     def view(self, address: int, size: int, writable: bool = False) -> memoryview:
-        """Zero-copy. The core does not see writes through a writable view."""
+        """Zero-copy. The core does not see writes through a writable view, which keeps the RAM."""
     def dma(self, address: int, size: int) -> memoryview:
         """Writable, for devices: they say what they wrote with ``written``."""
     def written(self, address: int, size: int) -> None:
@@ -238,6 +251,8 @@ class System:
     def run(self, instructions: int | None = None) -> Exit:
         """All harts by turns, without the GIL; sleeps while all wait.
 
+        Signals are handled between slices of time, never within a device. What a device has raised
+        is raised when the harts have stopped.
         RuntimeError in a child of ``os.fork``: a machine runs in the process that made it.
         """
     def pause(self) -> None:
@@ -246,6 +261,9 @@ class System:
         """From a device: ``run`` returns with ``halt`` and this detail."""
     def reset(self) -> None:
         """Harts to their reset state; RAM stays."""
+    def close(self) -> None:
+        """Its threads end, and its memory is the host's again, but RAM that somebody has a view
+        of. Once more does nothing."""
     def add_breakpoint(self, pc: int) -> None: ...
     def remove_breakpoint(self, pc: int) -> None: ...
     def add_watchpoint(self, address: int, size: int, kind: str) -> None:

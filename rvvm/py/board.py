@@ -5,6 +5,7 @@ The tree decides; nothing here knows an address or an interrupt number.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from bisect import bisect
 from collections.abc import Callable, Mapping
@@ -321,11 +322,18 @@ class Board:
         return node is not None and "interrupt-controller" in node
 
     def close(self) -> None:
-        """The machine ends: what it has written is on the host's disks, and files are free."""
-        with self.lock:
-            for card in self.host.cards:
-                card.function.close()
-            self.host.clock.close()
+        """The machine ends: what it has written is on the host's disks, and what devices have of
+        the host's is free, their threads and views of RAM too."""
+        functions = [card.function for card in self.host.cards]
+        with contextlib.ExitStack() as ending:
+            for thing in (*functions, self.host.clock):
+                ending.callback(thing.join)  # without the lock, which its threads may wait for
+            ending.enter_context(self.lock)
+            ending.callback(self.host.clock.close)
+            for function in functions:
+                ending.callback(function.detach)
+                ending.callback(function.close)
+        self.ram.close()
 
     def table(self) -> Table:
         """What is where: addresses, sizes, the classes that nodes are bound to, interrupts."""

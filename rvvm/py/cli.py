@@ -249,11 +249,7 @@ def machine_command(
     with daemon.pidfile(Path(pidfile) if pidfile is not None else None):
         if ready is not None:
             ready()
-        status = Session(machine, max_instructions).run(monitor)
-    if log_commits:
-        machine.system.log_commits(None)
-    if result:
-        result.write(machine)
+        status = Session(machine, max_instructions, result).run(monitor)
     if machine.line is not None and machine.line.problem:  # which was told when it happened
         return status or EXIT_STATUS
     return status
@@ -324,9 +320,10 @@ def _background(options: dict[str, Any], monitor: bool) -> Callable[[], None]:
 class Session:
     """A machine at a terminal: runs it, and does what is typed after Ctrl-A."""
 
-    def __init__(self, machine: Machine, most: int | None) -> None:
+    def __init__(self, machine: Machine, most: int | None, signature: Signature | None) -> None:
         self._machine = machine
         self._end = None if most is None else machine.instret + most
+        self._signature = signature
         self._command = ""
         joined = machine.options.on_terminal
         self._advisor = Advisor(machine, self._advise, machine.pause)
@@ -336,18 +333,24 @@ class Session:
         """Until the guest, the user or a signal ends it; the exit status."""
         self._terminal.held = monitor
         advice = self._advisor.watching(self._terminal.interactive)
-        with self._terminal, contextlib.closing(self._machine.board), advice:
-            if monitor and self._monitor() is Next.QUIT:
+        with self._terminal, self._machine, advice:
+            status = self._run(monitor)
+            if self._signature is not None:
+                self._signature.write(self._machine)
+            return status
+
+    def _run(self, monitor: bool) -> int:
+        if monitor and self._monitor() is Next.QUIT:
+            return 0
+        while True:
+            stop = self._machine.run(until=self._limit())
+            if stop.reason == "halt":
+                return _status(stop.detail)
+            if stop.reason == "until":
+                return LIMIT_STATUS
+            self._advisor.judge()
+            if self._handle(self._command) is Next.QUIT:
                 return 0
-            while True:
-                stop = self._machine.run(until=self._limit())
-                if stop.reason == "halt":
-                    return _status(stop.detail)
-                if stop.reason == "until":
-                    return LIMIT_STATUS
-                self._advisor.judge()
-                if self._handle(self._command) is Next.QUIT:
-                    return 0
 
     def _limit(self) -> Condition | None:
         """What is left of the instructions, also after a pause."""

@@ -38,6 +38,7 @@ class Console:
         self._cursor = 0
         self.echo = in_notebook()
         """Whether a run shows what the guest prints, where nobody says otherwise."""
+        self._closed = False
 
     # The device's end.
 
@@ -85,10 +86,16 @@ class Console:
             self._output, self._input = bytearray(output), bytearray(unread)
         self._cursor = cursor
 
+    def close(self) -> None:
+        """The machine ends: what was printed can still be read."""
+        self._closed = True
+
     # The person's end.
 
     def send(self, text: str | bytes) -> None:
         """Type ``text``, from any thread: the guest reads it as fast as it likes while it runs."""
+        if self._closed:
+            raise RuntimeError("the machine is closed")
         if isinstance(text, str):
             text = text.encode()
         elif not isinstance(text, (bytes, bytearray)):

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from rvvm.py.threads import Threads
+
 if TYPE_CHECKING:
     from rvvm.py.devices.virtio.function import Function
 
@@ -117,6 +119,7 @@ class Clock:
         self._cancelled = 0  # of those
         self._order = count()
         self._rings = False  # there is a thread
+        self._threads = Threads()
         self._nearer = threading.Event()  # the next alarm is: it sleeps too long
         weakref.finalize(self, self._nearer.set)
 
@@ -160,6 +163,10 @@ class Clock:
             self._cancelled = 0
             self._nearer.set()
 
+    def join(self) -> None:
+        """After that, without the lock: the thread has ended."""
+        self._threads.join()
+
     def _forget(self) -> None:
         """An alarm was cancelled: a guest can do that for ever, so now and then all go."""
         with self.lock:
@@ -180,7 +187,7 @@ class Clock:
         else:
             self._rings = True
             run = (weakref.ref(self), self._nearer)
-            threading.Thread(target=_ring, args=run, name="rvvm-alarms", daemon=True).start()
+            self._threads.start(_ring, *run, name="rvvm-alarms")
 
     def _left(self) -> float | None:
         """Seconds to sleep; None: no alarm, and the thread ends."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import select
 import socket
-import threading
 import time
 import tty
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +13,7 @@ from typing import Protocol
 
 from rvvm.py.errors import UserError
 from rvvm.py.host import complain
-from rvvm.py.stream import MemoryStream, PeerStream, SocketStream, Stream, listen
+from rvvm.py.stream import MemoryStream, PeerStream, SocketStream, listen
 
 _AHEAD = 1 << 16
 _GATHER = 0.01
@@ -33,7 +32,7 @@ class Console(Protocol):
         """Type."""
 
 
-def connect(console: Console, text: str) -> Stream:
+def connect(console: Console, text: str) -> MemoryStream:
     """Join a console to what ``text`` names: ``null``, ``file:PATH``, ``unix:PATH[,server]``,
     ``tcp:HOST:PORT[,server]`` or ``pty``."""
     kind, _, rest = text.partition(":")
@@ -41,12 +40,12 @@ def connect(console: Console, text: str) -> Stream:
         known = "stdio, null, pty, file:PATH, unix:PATH[,server], tcp:HOST:PORT[,server]"
         raise UserError(f"--serial {text}: expected one of {known}")
     where, *words = rest.split(",")
-    stream = _KINDS[kind](where, _serves(text, words))
+    stream: MemoryStream = _KINDS[kind](where, _serves(text, words))
 
     def feed() -> None:
         """On the stream's own thread, which reads no more than the guest does."""
         console.send(stream.take(_AHEAD))
-        while console.pending:
+        while console.pending and not stream.closed:
             time.sleep(_GATHER)
 
     stream.wake = feed
@@ -86,6 +85,10 @@ class FileStream(MemoryStream):
                 self.problem = f"{self._name}: {error.strerror}: output of the guest is lost"
                 complain(self.problem)
 
+    def close(self) -> None:
+        super().close()
+        self._file.close()
+
 
 class NullStream(MemoryStream):
     """Nobody listens."""
@@ -101,13 +104,22 @@ class _Pty:
         self._master, self._slave = os.openpty()  # which is kept open: else a read is an error
         tty.setraw(self._slave)
         self.name = os.ttyname(self._slave)
+        self._stopped, self._stop = os.pipe()
 
     def recv(self, size: int) -> bytes:
-        return os.read(self._master, size)
+        ready, _, _ = select.select([self._master, self._stopped], [], [])
+        return b"" if self._stopped in ready else os.read(self._master, size)
 
     def send(self, data: bytes, flags: int) -> int:
         _, room, _ = select.select([], [self._master], [], 0)
         return os.write(self._master, data) if room else 0
+
+    def shutdown(self, how: int) -> None:
+        os.close(self._stop)
+
+    def close(self) -> None:
+        for file in (self._master, self._slave, self._stopped):
+            os.close(file)
 
 
 def _pty(where: str, serves: bool) -> PeerStream:
@@ -145,11 +157,11 @@ def _connected(family: int, address: object, name: str) -> socket.socket:
 
 def _joined(client: socket.socket | _Pty) -> PeerStream:
     stream = PeerStream()
-    threading.Thread(target=stream.receive, args=(client,), daemon=True).start()
+    stream.start(client)
     return stream
 
 
-_KINDS: Mapping[str, Callable[[str, bool], Stream]] = {
+_KINDS: Mapping[str, Callable[[str, bool], MemoryStream]] = {
     "null": lambda where, serves: NullStream(),
     "file": lambda where, serves: FileStream(where),
     "unix": _unix,

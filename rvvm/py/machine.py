@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rvvm import _core
+from rvvm._core import DeferredSignals
 from rvvm.py import arguments, boot, fdt
 from rvvm.py.board import Board, timebase
 from rvvm.py.completion import complete, set_chosen, set_timebase
@@ -38,6 +41,7 @@ _FIXED_EPOCH = 1_700_000_000 * 10**9
 """With --clock instructions everything a guest can read of the world outside is fixed."""
 _ASKED = ("breakpoint", "watchpoint", "trap")
 """Exits that somebody asked for: a condition of this run, or else a call of before."""
+_RUNS = "the machine runs: pause it first"
 _NEVER = (1 << 64) - 1
 """A time that counted instructions do not reach."""
 
@@ -102,7 +106,9 @@ class Machine:
         self.memory = Memory(self.system, self.symbols, self.board.memory, self._loaded)
         self.harts = Harts(Hart(core, self.symbols) for core in self.system.harts)
         self.status: int | None = None
-        self._paused = self._rebooting = self._running = False
+        self._paused = self._rebooting = self._closed = False
+        self._running = threading.Lock()
+        """Held by the thread that runs the machine."""
         self._breakpoints: Counter[int] = Counter()
         self._trap_stops: Counter[int] = Counter()
         self._plan: boot.Plan | None = None
@@ -267,6 +273,17 @@ class Machine:
         return stop
 
     def _run(self, until: Condition | None) -> Stop:
+        """Signals wait until the core says that nothing is half done."""
+        with DeferredSignals():
+            self._check_open()
+            if not self._running.acquire(blocking=False):
+                raise RuntimeError(_RUNS)
+            try:
+                return self._armed(until)
+            finally:
+                self._running.release()
+
+    def _armed(self, until: Condition | None) -> Stop:
         if self.status is not None:
             return Stop("halt", detail=self.status)
         if until is None:
@@ -299,7 +316,8 @@ class Machine:
 
         if not isinstance(snapshot, Snapshot):
             raise arguments.wrong_type("snapshot", "what m.snapshot() gave", snapshot)
-        put(self, snapshot)
+        with DeferredSignals():
+            put(self, snapshot)
 
     def fork(self) -> Machine:
         """A machine of its own that goes on from here; the two share the memory neither changes.
@@ -335,31 +353,52 @@ class Machine:
         return snapshot.load(arguments.path("path", path), changes, cls._made_of)
 
     def close(self) -> None:
-        """End the paused machine: what the guest has written is on the host's disks, and its files
-        and sockets are free for others. ``with`` does it, too."""
+        """End the paused machine: what the guest has written is on the host's disks, and memory,
+        files and sockets are free for others. ``with`` does it, too; a second time does nothing.
+
+        RAM that somebody has a view of stays until the view is gone.
+        """
+        if self._closed:
+            return
         self._check_paused()
-        self.board.close()
-        self.status = 0 if self.status is None else self.status
+        with DeferredSignals():
+            self._closed = True
+            self.status = 0 if self.status is None else self.status
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """What the machine has of the host's is free; an error of the last writes comes after
+        that."""
+        with contextlib.ExitStack() as ending:
+            ending.callback(self.system.close)
+            if self._accelerator is not None:
+                ending.callback(self._accelerator.close)
+            ending.callback(self.console.close)
+            if self.line is not None:
+                ending.callback(self.line.join)
+                ending.callback(self.line.close)
+            ending.callback(self.board.close)
+            ending.callback(self.system.log_commits, None)
+        self._accelerator = self._plan = None
 
     def __enter__(self) -> Machine:
+        self._check_open()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise RuntimeError("the machine is closed")
+
     def _check_paused(self) -> None:
-        if self._running:
-            raise RuntimeError("the machine runs: pause it first")
+        self._check_open()
+        if self._running.locked():
+            raise RuntimeError(_RUNS)
 
     def _loop(self, until: Condition | None) -> Stop:
         """Call the core until an Exit of it means that the caller wants to know."""
-        self._running = True
-        try:
-            return self._go(until)
-        finally:
-            self._running = False
-
-    def _go(self, until: Condition | None) -> Stop:
         exit: ExitLike | None = None
         while True:
             if until is not None and (condition := until.met(self, exit)) is not None:
@@ -385,11 +424,11 @@ class Machine:
             self.status = exit.detail if self.status is None else self.status
             return Stop("halt", exit.hart, self.status)
         if self._rebooting:
-            self.reset()
-        elif self._paused:
+            self._reset()
+        if self._paused:
             self._paused = False
             return Stop("pause", exit.hart)
-        elif exit.reason in _ASKED:
+        if exit.reason in _ASKED:
             return Stop(exit.reason, exit.hart, exit.detail)
         return None
 
@@ -400,6 +439,7 @@ class Machine:
 
     def pause(self) -> None:
         """From any thread: ``run`` returns at the next instruction boundary."""
+        self._check_open()
         self._paused = True
         self.stop_soon()
 
@@ -411,11 +451,17 @@ class Machine:
 
     def step(self, count: int = 1, hart: int = 0) -> ExitLike:
         """Execute ``count`` instructions of one hart."""
+        self._check_paused()
         last = len(self.harts) - 1
         return self.harts[arguments.integer("hart", hart, 0, last)].step(count)
 
     def reset(self) -> None:
         """As at power-on: images in RAM again, every device and hart in its reset state."""
+        self._check_paused()
+        with DeferredSignals():
+            self._reset()
+
+    def _reset(self) -> None:
         self._rebooting = False
         self.status = None
         self.system.reset()
@@ -482,6 +528,8 @@ class Machine:
         self.system.stop_on_traps(set(self._trap_stops))
 
     def __repr__(self) -> str:
+        if self._closed:
+            return f"Machine({self.tree.root.string('model', str(self.options.board))}: closed)"
         modes = " ".join(hart.mode for hart in self.harts)
         ram = sum(region.size for region in self.board.memory) >> 20
         name = self.tree.root.string("model", str(self.options.board))

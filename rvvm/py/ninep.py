@@ -87,6 +87,11 @@ class Server:
             file.close()
         self.fids.clear()
 
+    def close(self) -> None:
+        """The folder is not shared any more."""
+        self.reset()
+        self.root.close()
+
     def handle(self, request: Views, answer: Views) -> int:
         """Handle a message; how many bytes the answer has. Malformed when it is none."""
         total, room = _total(request), _total(answer)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from rvvm.py.errors import UserError
+from rvvm.py.threads import Threads
 
 KEPT = 8 << 20
 """Bytes of a guest's output that are kept at least, for who looks at them later."""
@@ -32,6 +33,12 @@ class Stream(Protocol):
     def take(self, room: int) -> bytes:
         """At most ``room`` bytes for the guest, in order."""
 
+    def close(self) -> None:
+        """The machine ends: nobody is at the other end any more."""
+
+    def join(self) -> None:
+        """After that: its threads have ended."""
+
 
 class MemoryStream:
     """For a program in the same process.
@@ -42,6 +49,7 @@ class MemoryStream:
     """
 
     problem = ""
+    closed = False
 
     def __init__(self) -> None:
         self.output = bytearray()
@@ -64,7 +72,14 @@ class MemoryStream:
         """Input for the guest; it waits here until the guest has room."""
         with self._lock:
             self._input += data
-        self.wake()
+        if not self.closed:
+            self.wake()
+
+    def close(self) -> None:
+        self.closed = True
+
+    def join(self) -> None:
+        pass
 
 
 class Peer(Protocol):
@@ -72,6 +87,12 @@ class Peer(Protocol):
 
     def recv(self, size: int, /) -> bytes:
         """Bytes, as soon as there are any; none at the end."""
+
+    def shutdown(self, how: int, /) -> None:
+        """That is the end: ``recv`` comes back."""
+
+    def close(self) -> None:
+        """Nobody uses it any more."""
 
     def send(self, data: bytes, flags: int, /) -> int:
         """Bytes, as far as there is room for them."""
@@ -85,6 +106,7 @@ class PeerStream(MemoryStream):
         super().__init__()
         self._client: Peer | None = None
         self._room = threading.Event()
+        self._threads = Threads()
 
     def write(self, data: bytes) -> None:
         client = self._client
@@ -97,13 +119,31 @@ class PeerStream(MemoryStream):
         self._room.set()
         return piece
 
+    def start(self, client: Peer) -> None:
+        """Receive from one program, in a thread that closes it at the end."""
+        self._threads.start(self._receive_all, client)
+
+    def _receive_all(self, client: Peer) -> None:
+        self.receive(client)
+        client.close()
+
+    def close(self) -> None:
+        super().close()
+        self._room.set()
+        if (client := self._client) is not None:
+            with contextlib.suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
+
+    def join(self) -> None:
+        self._threads.join()
+
     def receive(self, client: Peer) -> None:
         """One program's input, to its end."""
         self._client = client
         try:
-            while data := client.recv(4096):
+            while not self.closed and (data := client.recv(4096)):
                 self.send(data)
-                while len(self._input) > _AHEAD:
+                while len(self._input) > _AHEAD and not self.closed:
                     self._room.clear()
                     self._room.wait(1)
         except OSError:
@@ -122,11 +162,12 @@ class SocketStream(PeerStream):
         path = where if isinstance(where, Path) else None
         listener = _listen(where, option) if isinstance(where, Path) else where
         self._closing = weakref.finalize(self, _close, listener, path)
-        threading.Thread(target=_serve, args=(listener, weakref.ref(self)), daemon=True).start()
+        self._threads.start(_serve, listener, weakref.ref(self))
 
     def close(self) -> None:
-        """Nobody can connect any more."""
+        """Nobody can connect any more, either."""
         self._closing()
+        super().close()
 
 
 def _listen(path: Path, option: str) -> socket.socket:

@@ -192,8 +192,8 @@ class Seconds(Condition):
     def arm(self, machine: Machine) -> None:
         self._deadline = time.monotonic() + self.duration
         self._done = threading.Event()
-        watch = threading.Thread(target=self._watch, args=(machine,), daemon=True)
-        watch.start()
+        self._watcher = threading.Thread(target=self._watch, args=(machine,), daemon=True)
+        self._watcher.start()
 
     def _watch(self, machine: Machine) -> None:
         delay = self.duration
@@ -203,6 +203,7 @@ class Seconds(Condition):
 
     def disarm(self, machine: Machine) -> None:
         self._done.set()
+        self._watcher.join()
 
     def met(self, machine: Machine, stop: ExitLike | None) -> Condition | None:
         return self if time.monotonic() >= self._deadline else None

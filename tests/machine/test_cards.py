@@ -309,6 +309,7 @@ def test_a_machine_that_is_closed_has_let_go(image: Path) -> None:
         with pytest.raises(rvvm.UserError, match="in use by another machine"):
             rvvm.Machine(drive=image, commit=True)
         first.run(until=rvvm.instructions(1000))
-    assert first.run().reason == "halt"
+    with pytest.raises(RuntimeError, match="the machine is closed"):
+        first.run()
     with rvvm.Machine(drive=image, commit=True), pytest.raises(OSError):
         first.board.host.cards[0].function.disk.read([memoryview(bytearray(512))], 0)

@@ -36,7 +36,7 @@ def test_includes_point_down() -> None:
 # A Python room (a module or a folder of rvvm/py) may use itself and the rooms of the rows above it.
 PYTHON_ROWS = """
     _core arguments errors progress
-    echo register resources scratch throttle views
+    echo register resources scratch threads throttle views
     inputs
     included
     disk elf host images net preprocessor savefile share stream symbols tree

@@ -23,12 +23,12 @@ const CsrRow& require_csr(const Hart& h, u16 address) {
 }
 
 u64 get_csr(const HartFace& f, u16 address) {
-  f.cpu().take_pins();
+  if (!f.owner->running) f.cpu().take_pins();
   return read_csr(f.hart(), require_csr(f.hart(), address));
 }
 
 void set_csr(const HartFace& f, u16 address, u64 value) {
-  Hart& h = f.hart();
+  Hart& h = f.paused_hart();
   write_csr(h, require_csr(h, address), value);
   f.cpu().settle();
 }
@@ -55,18 +55,18 @@ std::optional<u64> read_plain_csr(const HartFace& f, u16 address) {
 
 bool write_plain_csr(const HartFace& f, u16 address, u64 value) {
   const auto csr = plain_csr_of(f, address);
-  return csr && write_plain(f.hart(), *csr, value);
+  return csr && write_plain(f.paused_hart(), *csr, value);
 }
 
 std::optional<u64> quick_csr_of(const HartFace& f, u32 bits, u64 operand) {
-  Cpu& cpu = f.cpu();
+  Cpu& cpu = f.paused_cpu();
   cpu.limit = cpu.hart.retired + 1;
   const QuickCsr result = quick_csr(cpu, decode(bits, cpu.hart.extensions), operand, 0);
   return result.done ? std::optional(result.old) : std::nullopt;
 }
 
 void set_mode(const HartFace& f, Mode mode) {
-  change_mode(f.hart(), mode);
+  change_mode(f.paused_hart(), mode);
   f.cpu().settle();
 }
 
@@ -88,7 +88,7 @@ void set_interrupt(const HartFace& f, unsigned number, bool level) {
     cpu.pins.interrupts |= bit;
   else
     cpu.pins.interrupts &= ~bit;
-  f.owner->system.wires_changed(cpu);
+  f.owner->system->wires_changed(cpu);
 }
 
 void set_guest_interrupt(const HartFace& f, unsigned guest, bool level) {
@@ -99,12 +99,12 @@ void set_guest_interrupt(const HartFace& f, unsigned guest, bool level) {
     cpu.pins.guest_external |= u64{1} << guest;
   else
     cpu.pins.guest_external &= ~(u64{1} << guest);
-  f.owner->system.wires_changed(cpu);
+  f.owner->system->wires_changed(cpu);
 }
 
 void set_timer(const HartFace& f, u64 deadline) {
   f.cpu().pins.timer = deadline;
-  f.owner->system.wires_changed(f.cpu());
+  f.owner->system->wires_changed(f.cpu());
 }
 
 Access access_of(const std::string& name) {
@@ -129,7 +129,7 @@ TranslationFace translate_address(const HartFace& f, u64 address, const std::str
   const Request request{.address = Gva{address}, .access = access_of(access), .trace = &face.steps};
   const Regime regime =
       Regime::of(ContextKey::of(f.hart(), ContextKey::state(f.hart(), mode)), f.hart().extensions);
-  face.result = translate(regime, f.owner->system.bus, f.cpu().mmu.pmp, request);
+  face.result = translate(regime, f.owner->system->bus, f.cpu().mmu.pmp, request);
   return face;
 }
 
@@ -165,7 +165,7 @@ void each_page(const HartFace& f, u64 address, u64 size, const char* access, Pie
 py::bytes read_virtual(const HartFace& f, u64 address, u64 size) {
   std::string data(size, '\0');
   each_page(f, address, size, "load", [&](u64 physical, u64 done, u64 n) {
-    return f.owner->system.read(physical, reinterpret_cast<u8*>(data.data()) + done, n);
+    return f.owner->system->read(physical, reinterpret_cast<u8*>(data.data()) + done, n);
   });
   return data;
 }
@@ -208,7 +208,7 @@ py::dict registers(const HartFace& f) {
 // x0 to x31, then f0 to f31.
 void set_registers(const HartFace& f, const py::bytes& values) {
   const std::string_view bytes = values;
-  Hart& h = f.hart();
+  Hart& h = f.paused_hart();
   if (bytes.size() != sizeof h.x + sizeof h.f)
     throw py::value_error("32 integer and 32 floating-point registers of 8 bytes each");
   std::memcpy(h.x.data(), bytes.data(), sizeof h.x);
@@ -264,7 +264,7 @@ void bind_hart(py::module_& m) {
       .def_property_readonly("id", [](const HartFace& f) { return f.cpu().hart_id; })
       .def_property(
           "pc", [](const HartFace& f) { return f.hart().pc; },
-          [](const HartFace& f, u64 pc) { f.hart().pc = pc; })
+          [](const HartFace& f, u64 pc) { f.paused_hart().pc = pc; })
       .def_property(
           "privilege",
           [](const HartFace& f) { return static_cast<unsigned>(f.hart().mode.privilege); },
@@ -274,10 +274,10 @@ void bind_hart(py::module_& m) {
           [](const HartFace& f, bool v) { set_mode(f, {f.hart().mode.privilege, v}); })
       .def_property(
           "waiting", [](const HartFace& f) { return f.hart().waiting; },
-          [](const HartFace& f, bool waiting) { f.hart().waiting = waiting; })
+          [](const HartFace& f, bool waiting) { f.paused_hart().waiting = waiting; })
       .def_property(
           "instret", [](const HartFace& f) { return f.hart().retired; },
-          [](const HartFace& f, u64 count) { f.hart().retired = count; })
+          [](const HartFace& f, u64 count) { f.paused_hart().retired = count; })
       .def_property_readonly("deadline", [](const HartFace& f) { return next_deadline(f.hart()); })
       .def_property_readonly("traps", [](const HartFace& f) { return f.hart().traps; })
       .def_property_readonly("last_trap", &last_trap)
@@ -288,14 +288,15 @@ void bind_hart(py::module_& m) {
       .def(
           "set_x",
           [](const HartFace& f, unsigned n, u64 v) {
-            if (register_number(n)) f.hart().x[n] = v;
+            if (Hart& h = f.paused_hart(); register_number(n)) h.x[n] = v;
           },
           py::arg("number"), py::arg("value"))
       .def(
           "f", [](const HartFace& f, unsigned n) { return f.hart().f[register_number(n)]; },
           py::arg("number"))
       .def(
-          "set_f", [](const HartFace& f, unsigned n, u64 v) { f.hart().f[register_number(n)] = v; },
+          "set_f",
+          [](const HartFace& f, unsigned n, u64 v) { f.paused_hart().f[register_number(n)] = v; },
           py::arg("number"), py::arg("value"))
       .def("csr", &get_csr, py::arg("address"))
       .def("set_csr", &set_csr, py::arg("address"), py::arg("value"))
@@ -318,12 +319,9 @@ void bind_hart(py::module_& m) {
       .def(
           "step",
           [](const HartFace& f, u64 count) {
-            Exit exit;
-            {
-              py::gil_scoped_release nogil;
-              exit = f.owner->own().step(f.index, count);
-            }
-            return f.owner->finish(exit);
+            return f.owner->run([&](System& system, const Poll& poll) {
+              return system.step(f.index, count, poll);
+            });
           },
           py::arg("count") = 1)
       .def("set_registers", &set_registers, py::arg("values"))

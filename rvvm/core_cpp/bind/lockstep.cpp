@@ -18,8 +18,10 @@ std::optional<std::size_t> run_both(SystemFace& one, SystemFace& other,
   for (const auto& [address, size] : memory) ranges.push_back({address, size});
   std::optional<std::size_t> found;
   {
-    py::gil_scoped_release nogil;
-    found = lockstep(one.system, other.system, budgets, ranges);
+    System &first = one.paused(), &second = other.paused();
+    const SystemFace::Running here{one}, there{other};
+    const NoGil nogil;
+    found = lockstep(first, second, budgets, ranges);
   }
   for (SystemFace* face : {&one, &other}) face->finish({});
   return found;

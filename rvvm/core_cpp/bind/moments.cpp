@@ -128,39 +128,45 @@ void load_state(const HartFace& f, const py::dict& state) {
   each_wire(pins, Load{state["pins"]});
   h.x[0] = 0;
   check(h);
-  f.owner->system.replace(f.cpu(), h, pins);
+  f.owner->paused().replace(f.cpu(), h, pins);
 }
 
 py::dict progress_of(const SystemFace& f) {
-  const Progress now = f.system.progress();
+  const Progress now = f.system->progress();
   return py::dict(py::arg("time") = now.clock.offset,
                   py::arg("virtual_ticks") = now.clock.virtual_ticks, py::arg("turn") = now.turn);
 }
 
 void resume(SystemFace& f, const py::dict& progress) {
-  f.system.resume({{progress["time"].cast<u64>(), progress["virtual_ticks"].cast<u64>()},
-                   progress["turn"].cast<unsigned>()});
+  f.paused().resume({{progress["time"].cast<u64>(), progress["virtual_ticks"].cast<u64>()},
+                     progress["turn"].cast<unsigned>()});
 }
 
 MemoryImage image(SystemFace& f, bool to_share) {
-  const py::gil_scoped_release nogil;
-  return f.system.image(to_share);
+  System& system = *f.system;
+  const SystemFace::Running alone{f};
+  const NoGil nogil;
+  return system.image(to_share);
 }
 
 void become(SystemFace& f, const MemoryImage& image) {
+  System& system = f.paused();
   bool fits;
   {
-    const py::gil_scoped_release nogil;
-    fits = f.own().become(image);
+    const SystemFace::Running alone{f};
+    const NoGil nogil;
+    fits = system.become(image);
   }
   if (!fits) throw py::value_error("an image of other RAM");
 }
 
 // Runs of pages that are not all zero: address and size.
 std::vector<std::pair<u64, u64>> filled(SystemFace& f) {
-  const py::gil_scoped_release nogil;
+  System& system = *f.system;
+  const SystemFace::Running alone{f};
+  const NoGil nogil;
   std::vector<std::pair<u64, u64>> runs;
-  for (const auto& ram : f.system.bus.rams())
+  for (const auto& ram : system.bus.rams())
     for (const u32 page : ram->filled()) {
       const u64 at = ram->base() + page * page_size;
       if (!runs.empty() && runs.back().first + runs.back().second == at)

@@ -28,11 +28,56 @@ std::string describe(const StaleTranslation& found) {
 }  // namespace
 
 Exit SystemFace::finish(Exit exit) {
-  if (const auto& found = system.stale_translation()) throw std::runtime_error(describe(*found));
-  if (!error) return exit;
-  py::error_already_set raised = std::move(*error);
-  error.reset();
-  throw raised;
+  if (error) {
+    py::error_already_set raised = std::move(*error);
+    error.reset();
+    throw raised;
+  }
+  if (const auto& found = system->stale_translation()) throw std::runtime_error(describe(*found));
+  return exit;
+}
+
+bool SystemFace::go_on() {
+  if (error) return false;
+  try {
+    DeferredSignals::poll();
+  } catch (py::error_already_set& raised) {
+    error.emplace(std::move(raised));
+  }
+  return !error;
+}
+
+namespace {
+
+std::vector<SystemFace*>& all_running() {
+  static auto* const the = new std::vector<SystemFace*>;
+  return *the;
+}
+
+}  // namespace
+
+SystemFace::Running::Running(SystemFace& face) : face_{face} {
+  face_.check_paused();
+  face_.running = true;
+  all_running().push_back(&face_);
+}
+SystemFace::Running::~Running() {
+  std::erase(all_running(), &face_);
+  face_.running = false;
+}
+
+void SystemFace::stop_all() {
+  for (const SystemFace* face : all_running()) face->system->pause();
+}
+
+// RAM stays as long as somebody has a view of it.
+void SystemFace::close() {
+  if (!system) return;
+  check_paused();
+  const std::unique_ptr<System> ended = system.give_up();
+  callables.clear();
+  deferred.clear();
+  watchers.clear();
 }
 
 namespace {
@@ -92,10 +137,10 @@ std::shared_ptr<SystemFace> make_system(u64 timebase, const std::string& clock_n
   std::unique_ptr<Interpreter> engine = make_translator(accel, options, code_size);
   const char* name = engine ? "jit" : "interp";
   if (!engine) engine = std::make_unique<Interpreter>();
-  auto face = std::make_shared<SystemFace>(clock, std::move(engine), name, threads);
-  if (disturb) face->system.disturbance.emplace(*disturb);
-  if (check_translations) face->system.check_translations();
-  return face;
+  auto system = std::make_unique<System>(clock, std::move(engine), threads);
+  if (disturb) system->disturbance.emplace(*disturb);
+  if (check_translations) system->check_translations();
+  return std::make_shared<SystemFace>(std::move(system), name);
 }
 
 ExtSet extension_set(const std::vector<std::string>& names) {
@@ -111,14 +156,14 @@ ExtSet extension_set(const std::vector<std::string>& names) {
 
 HartFace add_hart(const std::shared_ptr<SystemFace>& f, u64 id,
                   const std::vector<std::string>& extensions, u64 reset_pc) {
-  f->system.add_hart(id, extension_set(extensions), reset_pc);
-  return {f, f->system.harts() - 1};
+  f->paused().add_hart(id, extension_set(extensions), reset_pc);
+  return {f, f->system->harts() - 1};
 }
 
 void add_device(SystemFace& f, const std::string& name, u64 base, u64 size, py::object read,
                 py::object write) {
   const std::size_t reader = f.callables.size();
-  f.system.bus.add_device(
+  f.paused().bus.add_device(
       {name, base, size,
        [&f, reader](u64 offset, unsigned width) { return f.call<u64>(reader, 0, offset, width); },
        [&f, reader](u64 offset, unsigned width, u64 value) {
@@ -131,9 +176,9 @@ void add_device(SystemFace& f, const std::string& name, u64 base, u64 size, py::
 void watch_store(SystemFace& f, u64 address, u64 size, py::object callback) {
   const std::size_t index = f.callables.size();
   f.callables.push_back(std::move(callback));
-  f.system.watch_stores({address, size, [&f, index](u64 at, unsigned width, u64 value) {
-                           f.call<int>(index, 0, at, width, value);
-                         }});
+  f.system->watch_stores({address, size, [&f, index](u64 at, unsigned width, u64 value) {
+                            f.call<int>(index, 0, at, width, value);
+                          }});
 }
 
 [[noreturn]] void outside(u64 address, u64 size) {
@@ -142,7 +187,7 @@ void watch_store(SystemFace& f, u64 address, u64 size, py::object callback) {
 }
 
 py::bytes read_memory(SystemFace& f, u64 address, u64 size) {
-  const u8* host = f.system.bus.host(Hpa{address}, size);
+  const u8* host = f.system->bus.host(Hpa{address}, size);
   if (!host) outside(address, size);
   return py::bytes(reinterpret_cast<const char*>(host), size);
 }
@@ -154,30 +199,34 @@ void write_memory(SystemFace& f, u64 address, const py::buffer& data) {
   if (!f.own().write(address, static_cast<const u8*>(info.ptr), size)) outside(address, size);
 }
 
-// Guest RAM as a buffer that keeps its system alive.
+// Guest RAM as a buffer: the memory is there as long as this is.
 struct RamView {
-  std::shared_ptr<SystemFace> owner;
+  std::shared_ptr<const u8> memory;
   u8* data;
   u64 size;
   bool writable;
 };
 
+std::shared_ptr<const u8> memory_at(SystemFace& f, u64 address) {
+  return f.system->bus.ram(Hpa{address})->memory();
+}
+
 py::memoryview view(const std::shared_ptr<SystemFace>& f, u64 address, u64 size, bool writable) {
-  u8* host = f->system.bus.host(Hpa{address}, size);
+  u8* host = f->system->bus.host(Hpa{address}, size);
   if (!host) outside(address, size);
   f->writable_view |= writable;
-  return py::memoryview(py::cast(RamView{f, host, size, writable}));
+  return py::memoryview(py::cast(RamView{memory_at(*f, address), host, size, writable}));
 }
 
 // For devices, which say what they have written.
 py::memoryview dma(const std::shared_ptr<SystemFace>& f, u64 address, u64 size) {
-  u8* host = f->system.bus.host(Hpa{address}, size);
+  u8* host = f->system->bus.host(Hpa{address}, size);
   if (!host) outside(address, size);
-  return py::memoryview(py::cast(RamView{f, host, size, true}));
+  return py::memoryview(py::cast(RamView{memory_at(*f, address), host, size, true}));
 }
 
 void written(SystemFace& f, u64 address, u64 size) {
-  if (!f.system.bus.host(Hpa{address}, size)) outside(address, size);
+  if (!f.system->bus.host(Hpa{address}, size)) outside(address, size);
   f.own().written(address, size);
 }
 
@@ -187,29 +236,20 @@ void discard(SystemFace& f, u64 address, u64 size) {
 
 void defer(SystemFace& f, py::object callable) {
   f.deferred.push_back(std::move(callable));
-  f.system.put_off();
-  if (!f.system.world.here()) f.system.lookout.ring();  // all harts may be asleep
+  f.system->put_off();
+  if (!f.system->world.here()) f.system->lookout.ring();  // all harts may be asleep
 }
 
 void watch(SystemFace& f, int file, py::object callable) {
   f.watchers[file] = std::move(callable);
-  f.system.lookout.watch(file);
+  f.system->lookout.watch(file);
 }
 
 Exit run(SystemFace& f, std::optional<u64> instructions) {
-  if (f.writable_view) f.system.forget_ram();
-  auto signals = [&f] {
-    py::gil_scoped_acquire gil;
-    if (PyErr_CheckSignals() == 0) return true;
-    f.error.emplace();
-    return false;
-  };
-  Exit exit;
-  {
-    py::gil_scoped_release nogil;
-    exit = f.own().run(instructions.value_or(~u64{0}), signals);
-  }
-  return f.finish(exit);
+  return f.run([&f, instructions](System& system, const Poll& poll) {
+    if (f.writable_view) system.forget_ram();
+    return system.run(instructions.value_or(~u64{0}), poll);
+  });
 }
 
 Watchpoint watchpoint(u64 address, u64 size, const std::string& kind) {
@@ -219,13 +259,13 @@ Watchpoint watchpoint(u64 address, u64 size, const std::string& kind) {
 }
 
 void log_commits(SystemFace& f, const std::optional<std::string>& path) {
-  f.system.observe(
+  f.system->observe(
       [&](Observers& o) { o.log = path ? std::make_unique<CommitLog>(*path) : nullptr; });
 }
 
 std::vector<HartFace> harts(const std::shared_ptr<SystemFace>& f) {
   std::vector<HartFace> list;
-  for (unsigned i = 0; i < f->system.harts(); ++i) list.push_back({f, i});
+  for (unsigned i = 0; i < f->system->harts(); ++i) list.push_back({f, i});
   return list;
 }
 
@@ -269,12 +309,12 @@ void add_engine(py::dict& sums, const EngineCounts& counts) {
 }
 
 py::dict stats(SystemFace& f) {
-  const CodeCache::Stats code = f.system.code_stats();
-  const TranslationStats made = f.system.translation_stats();
+  const CodeCache::Stats code = f.system->code_stats();
+  const TranslationStats made = f.system->translation_stats();
   py::dict sums;
   u64 traps = 0, retired = 0;
-  for (unsigned i = 0; i < f.system.harts(); ++i) {
-    Cpu& cpu = f.system.hart(i);
+  for (unsigned i = 0; i < f.system->harts(); ++i) {
+    Cpu& cpu = f.system->hart(i);
     traps += cpu.hart.traps;
     retired += cpu.hart.retired;
     add_tlb(sums, cpu.mmu.tlb.stats);
@@ -305,8 +345,10 @@ std::unordered_map<u64, u64> count_samples(const std::vector<u64>& pcs) {
 // Where turns ended, by pc: about one of 200,000 instructions.
 std::map<u64, u64> samples(SystemFace& f) {
   std::map<u64, u64> sums;
-  for (unsigned i = 0; i < f.system.harts(); ++i)
-    for (const auto& [pc, count] : f.system.hart(i).counts.samples.counts()) sums[pc] += count;
+  f.system->world.alone([&] {
+    for (const auto& cpu : f.system->cpus())
+      for (const auto& [pc, count] : cpu->counts.samples.counts()) sums[pc] += count;
+  });
   return sums;
 }
 
@@ -362,13 +404,13 @@ void bind_system(py::module_& m) {
       .def_readonly("accel", &SystemFace::accel)
       .def_property_readonly("harts", &harts)
       .def_property(
-          "time", [](SystemFace& f) { return f.system.time(); },
-          [](SystemFace& f, u64 value) { f.system.set_time(value); })
+          "time", [](SystemFace& f) { return f.system->time(); },
+          [](SystemFace& f, u64 value) { f.system->set_time(value); })
       .def_property(
-          "alarm", [](SystemFace& f) { return f.system.clock.alarm; },
-          [](SystemFace& f, u64 value) { f.system.clock.alarm = value; })
+          "alarm", [](SystemFace& f) { return f.system->clock.alarm; },
+          [](SystemFace& f, u64 value) { f.system->clock.alarm = value; })
       .def(
-          "add_ram", [](SystemFace& f, u64 base, u64 size) { f.system.bus.add_ram(base, size); },
+          "add_ram", [](SystemFace& f, u64 base, u64 size) { f.paused().bus.add_ram(base, size); },
           py::arg("base"), py::arg("size"))
       .def("add_device", &add_device, py::arg("name"), py::arg("base"), py::arg("size"),
            py::arg("read"), py::arg("write"))
@@ -384,39 +426,43 @@ void bind_system(py::module_& m) {
       .def("defer", &defer, py::arg("callback"))
       .def("watch", &watch, py::arg("file"), py::arg("callback"))
       .def("run", &run, py::arg("instructions") = py::none())
-      .def("pause", [](SystemFace& f) { f.system.pause(); })
+      .def("pause",
+           [](SystemFace& f) {
+             if (f.system) f.system->pause();  // what is closed does not run
+           })
       .def(
-          "halt", [](SystemFace& f, u64 code) { f.system.halt(code); }, py::arg("code"))
-      .def("reset", [](SystemFace& f) { f.system.reset(); })
+          "halt", [](SystemFace& f, u64 code) { f.system->halt(code); }, py::arg("code"))
+      .def("reset", [](SystemFace& f) { f.paused().reset(); })
+      .def("close", &SystemFace::close)
       .def(
           "add_breakpoint",
           [](SystemFace& f, u64 pc) {
-            f.system.observe([pc](Observers& o) { o.breakpoints.insert(pc); });
+            f.system->observe([pc](Observers& o) { o.breakpoints.insert(pc); });
           },
           py::arg("pc"))
       .def(
           "remove_breakpoint",
           [](SystemFace& f, u64 pc) {
-            f.system.observe([pc](Observers& o) { o.breakpoints.erase(pc); });
+            f.system->observe([pc](Observers& o) { o.breakpoints.erase(pc); });
           },
           py::arg("pc"))
       .def(
           "add_watchpoint",
           [](SystemFace& f, u64 address, u64 size, const std::string& kind) {
-            f.system.observe(
+            f.system->observe(
                 [w = watchpoint(address, size, kind)](Observers& o) { o.watchpoints.insert(w); });
           },
           py::arg("address"), py::arg("size"), py::arg("kind"))
       .def(
           "remove_watchpoint",
           [](SystemFace& f, u64 address, u64 size, const std::string& kind) {
-            f.system.observe(
+            f.system->observe(
                 [w = watchpoint(address, size, kind)](Observers& o) { o.watchpoints.erase(w); });
           },
           py::arg("address"), py::arg("size"), py::arg("kind"))
       .def(
           "stop_on_traps",
-          [](SystemFace& f, const std::set<u64>& causes) { f.system.stop_on_traps(causes); },
+          [](SystemFace& f, const std::set<u64>& causes) { f.system->stop_on_traps(causes); },
           py::arg("causes"))
       .def("log_commits", &log_commits, py::arg("path"))
       .def("stats", &stats)

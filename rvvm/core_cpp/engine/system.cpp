@@ -61,8 +61,8 @@ Exit System::run_harts(u64 budget, const Poll& poll) {
   return turns_.run(budget, poll);
 }
 
-Exit System::step(unsigned index, u64 count) {
-  const Exit exit = turns_.step(index, count);
+Exit System::step(unsigned index, u64 count, const Poll& poll) {
+  const Exit exit = turns_.step(index, count, poll);
   do_chores();
   return exit;
 }

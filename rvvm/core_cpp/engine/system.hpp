@@ -61,7 +61,7 @@ class System final : public StoreListener {
   // for interrupts the thread sleeps until a deadline, a wire or pause(). `poll` is called now and
   // then, in the calling thread, and its answer false stops the run.
   Exit run(u64 budget, const Poll& poll);
-  Exit step(unsigned hart, u64 count);
+  Exit step(unsigned hart, u64 count, const Poll& poll);
 
   void pause();         // from any thread
   void halt(u64 code);  // from a device

@@ -12,6 +12,8 @@ namespace rvvm {
 
 namespace {
 
+constexpr u64 steps_a_poll = 4096;
+
 bool overlap(u64 a, u64 a_size, u64 b, u64 b_size) { return a < b + b_size && b < a + a_size; }
 
 }  // namespace
@@ -31,7 +33,6 @@ Exit Turns::run(u64& budget, const Poll& poll) {
     if (system.world.wanted()) system.world.begin_run();
     if (const auto asked = system.requests.take()) return {asked->reason, turn_, asked->detail};
     if (alarmed() || (due() && !poll())) return {ExitReason::pause};
-    system.collect_code();
     Cpu& cpu = system.hart(turn_);
     const u64 before = cpu.hart.retired;
     exit = take(turn_, std::min(budget, length(cpu)));
@@ -78,8 +79,11 @@ u64 Turns::length(Cpu& cpu) const {
   return std::min(turn, ticks * clock.instructions_per_tick - begun);
 }
 
+// Other threads may want the machine for themselves, a network's for instance.
 Exit Turns::take(unsigned index, u64 turn) {
   Cpu& cpu = system.hart(index);
+  const World::Guest guest{system.world, cpu};
+  system.collect_code();
   cpu.raise_attention();  // timers may be due
   Exit exit = system.observers.any() ? observed(index, turn) : plain(cpu, turn);
   exit.hart = index;
@@ -141,19 +145,29 @@ Exit Turns::observed(unsigned index, u64 turn) {
   return exit;
 }
 
-Exit Turns::step(unsigned index, u64 count) {
+Exit Turns::step(unsigned index, u64 count, const Poll& poll) {
   const fp::HostEnvironment rounding;
   Cpu& cpu = system.hart(index);
   Exit exit;
+  system.world.begin_run();
+  const World::Guest guest{system.world, cpu};
   system.collect_code();
   for (u64 k = 0; k < count && exit.reason == ExitReason::budget; ++k) {
     exit = system.engine().step(cpu);
     if (system.harts() == 1) advance_clock();
     if (const auto halted = system.requests.take_halt()) exit = *halted;
+    const bool ends = system.world.run_ends() && system.requests.take();
+    if (ends || (k % steps_a_poll == steps_a_poll - 1 && !poll_outside(poll)))
+      exit = {ExitReason::pause};
   }
   system.guard_reservation(cpu);
   exit.hart = index;
   return exit;
+}
+
+bool Turns::poll_outside(const Poll& poll) {
+  const World::Outside outside{system.world};
+  return poll();
 }
 
 bool Turns::all_waiting() const {

@@ -20,7 +20,7 @@ class Turns {
   explicit Turns(System& system) : system{system} {}
 
   Exit run(u64& budget, const Poll& poll);
-  Exit step(unsigned hart, u64 count);
+  Exit step(unsigned hart, u64 count, const Poll& poll);
   void reset() { turn_ = 0; }
   void resume(unsigned turn) { turn_ = turn; }
   unsigned whose() const { return turn_; }
@@ -31,6 +31,7 @@ class Turns {
   Exit take(unsigned index, u64 turn);
   Exit plain(Cpu& cpu, u64 turn);
   Exit observed(unsigned index, u64 turn);
+  bool poll_outside(const Poll& poll);
   bool all_waiting() const;
   bool alarmed();
   void idle();

@@ -129,8 +129,8 @@ SparseMemory::~SparseMemory() { munmap(data_, size_); }
 Ram::Ram(u64 base, u64 size)
     : base_{base},
       size_{size},
-      memory_{size},
-      host_{memory_.data()},
+      memory_{std::make_shared<SparseMemory>(size)},
+      host_{memory_->data()},
       flags_{size / page_size},
       reached_{size / part + 3} {
   madvise(host_, size, MADV_HUGEPAGE);  // fewer host page faults; refusal does no harm

@@ -78,6 +78,8 @@ class Ram {
   u64 base() const { return base_; }
   u64 size() const { return size_; }
   u8* host() const { return host_; }
+  // Its bytes, which are there as long as somebody holds them.
+  std::shared_ptr<const u8> memory() const { return {memory_, host_}; }
   bool contains(Hpa address, u64 size) const {
     return address.value >= base_ && size <= size_ && address.value - base_ <= size_ - size;
   }
@@ -116,7 +118,7 @@ class Ram {
   }
 
   u64 base_, size_;
-  SparseMemory memory_;
+  std::shared_ptr<SparseMemory> memory_;
   u8* host_;
   SparseMemory flags_;    // an atomic byte a page
   SparseMemory reached_;  // an atomic bool a part, and one more at both ends

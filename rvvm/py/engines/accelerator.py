@@ -59,6 +59,10 @@ class Accelerator:
             " unicorn does not enter traps; use --accel interp"
         )
 
+    def close(self) -> None:
+        """RAM is not needed any more."""
+        self._engine.close()
+
     def pause(self) -> None:
         """From a device or another thread: come back soon."""
         self._wanted.set()

@@ -23,6 +23,9 @@ class Runner(Protocol):
     def pause(self) -> None:
         """From any thread: come back soon."""
 
+    def close(self) -> None:
+        """It runs no more."""
+
 
 class Limited:
     """An engine that uses ``share`` of one processor, all in the thread that calls ``run``.
@@ -49,6 +52,10 @@ class Limited:
         """From any thread: come back soon."""
         self._wanted.set()
         self._engine.pause()
+
+    def close(self) -> None:
+        """As the engine."""
+        self._engine.close()
 
     def _pay(self, used: float, part: int) -> None:
         """Wait until the time that was used is earned."""

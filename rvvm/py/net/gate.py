@@ -10,11 +10,11 @@ import contextlib
 import os
 import select
 import socket
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rvvm.py.errors import UserError
+from rvvm.py.threads import Threads
 
 READ, WRITE, GONE = select.EPOLLIN, select.EPOLLOUT, select.EPOLLHUP | select.EPOLLERR
 LONGEST_LINE = 32
@@ -32,12 +32,13 @@ class Gate:
         self._epoll = select.epoll()
         self._watched: dict[int, int] = {}
         self._alarm, self._stop = socket.socketpair()
+        self._threads = Threads()
         self.watch(self.listener, READ)
         self.watch(self._stop, READ)
 
     def start(self, ready: Ready) -> None:
         """Tell of sockets that are ready, until ``close``."""
-        threading.Thread(target=self._loop, args=(ready,), daemon=True).start()
+        self._threads.start(self._loop, ready)
 
     def watch(self, which: socket.socket, events: int) -> None:
         """Be told of these events, or at least that the other end is gone."""
@@ -84,15 +85,24 @@ class Gate:
         with contextlib.suppress(OSError):
             os.unlink(self.path)
         self._alarm.close()
+        if not self._threads.any:
+            self._end()
+
+    def join(self) -> None:
+        """After ``close``: the thread has ended."""
+        self._threads.join()
+
+    def _end(self) -> None:
+        self.listener.close()
+        self._stop.close()
+        self._epoll.close()
 
     def _loop(self, ready: Ready) -> None:
         stop = self._stop.fileno()
         while True:
             for number, events in self._epoll.poll():
                 if number == stop:
-                    self.listener.close()
-                    self._stop.close()
-                    self._epoll.close()
+                    self._end()
                     return
                 ready(number, events)
 
@@ -110,6 +120,9 @@ class ClosedGate(Gate):
         return None
 
     def close(self) -> None:
+        pass
+
+    def join(self) -> None:
         pass
 
 

@@ -17,6 +17,7 @@ from typing import Protocol
 
 from rvvm.py.errors import UserError
 from rvvm.py.net.offload import Views
+from rvvm.py.threads import Threads
 
 MAX_FRAME = 65_553  # an IP packet of 65,535 bytes, its Ethernet header and a tag
 MTU = 9000  # few frames, but many in a TCP window: else it waits for acknowledgements
@@ -56,12 +57,13 @@ class Link:
         self._room = threading.Event()
         self._closed = False
         self._started = False
+        self._threads = Threads()
 
     def start(self, receiver: Receiver) -> None:
         """Begin to read, once."""
         if not self._started:
             self._started = True
-            threading.Thread(target=self._read, args=(receiver,), daemon=True).start()
+            self._threads.start(self._read, receiver)
 
     def accept(self, checksums: bool, kinds: Sequence[int]) -> None:
         """With headers: whether frames may come without checksums, and what may come uncut."""
@@ -81,6 +83,10 @@ class Link:
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
+
+    def join(self) -> None:
+        """After ``close``: its threads have ended."""
+        self._threads.join()
 
     def _read(self, receiver: Receiver) -> None:
         raise NotImplementedError
@@ -112,6 +118,9 @@ class Unplugged(Link):
         pass
 
     def close(self) -> None:
+        pass
+
+    def join(self) -> None:
         pass
 
 
@@ -159,7 +168,7 @@ class StreamLink(Link):
 
     def _keep(self, rest: bytes) -> None:
         self._backlog += rest
-        threading.Thread(target=self._write, daemon=True).start()
+        self._threads.start(self._write)
 
     def _write(self) -> None:
         """Write what was kept; then the device may go on."""

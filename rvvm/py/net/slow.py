@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from rvvm.py.net.link import Frame, Link, Receiver
 from rvvm.py.net.offload import Views
+from rvvm.py.threads import Threads
 from rvvm.py.throttle import SECOND, Bucket
 
 
@@ -19,11 +20,13 @@ class SlowLink(Link):
         self.headers, self.mtu = link.headers, link.mtu
         self._receiver: Receiver | None = None
         self._out = Bucket(rate)
-        self._waits = self._closed = False
+        self._waits = False
+        self._closed = threading.Event()
+        self._threads = Threads()
 
     def start(self, receiver: Receiver) -> None:
         self._receiver = receiver
-        self._link.start(_SlowReceiver(receiver, self._rate))
+        self._link.start(_SlowReceiver(receiver, self._rate, self._closed))
 
     def accept(self, checksums: bool, kinds: Sequence[int]) -> None:
         self._link.accept(checksums, kinds)
@@ -40,27 +43,30 @@ class SlowLink(Link):
         self._link.room()
 
     def close(self) -> None:
-        self._closed = True
+        self._closed.set()
         self._link.close()
+
+    def join(self) -> None:
+        self._link.join()
+        self._threads.join()
 
     def _wait(self, nanoseconds: int) -> None:
         if not self._waits:
             self._waits = True
-            timer = threading.Timer(nanoseconds / SECOND, self._go_on)
-            timer.daemon = True
-            timer.start()
+            self._threads.start(self._go_on, nanoseconds / SECOND)
 
-    def _go_on(self) -> None:
+    def _go_on(self, later: float) -> None:
+        ended = self._closed.wait(later)
         self._waits = False
-        if self._receiver is not None and not self._closed:
+        if self._receiver is not None and not ended:
             self._receiver.writable()
 
 
 class _SlowReceiver:
     """What the link's thread calls: it is held up here, so its sender has to wait."""
 
-    def __init__(self, receiver: Receiver, rate: int) -> None:
-        self._receiver, self._bucket = receiver, Bucket(rate)
+    def __init__(self, receiver: Receiver, rate: int, closed: threading.Event) -> None:
+        self._receiver, self._bucket, self._closed = receiver, Bucket(rate), closed
         self.writable, self.disconnected = receiver.writable, receiver.disconnected
 
     def watch(self, file: int, action: Callable[[], None]) -> bool:
@@ -69,7 +75,7 @@ class _SlowReceiver:
     def receive(self, frames: Sequence[Frame]) -> int:
         taken = self._receiver.receive(frames)
         self._bucket.spend(_bits(frames[:taken]))
-        time.sleep(self._bucket.wait(time.monotonic_ns()) / SECOND)
+        self._closed.wait(self._bucket.wait(time.monotonic_ns()) / SECOND)
         return taken
 
 

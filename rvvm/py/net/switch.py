@@ -50,7 +50,7 @@ class SwitchLink(Link):
             for views in frames:
                 self._send(views)
             if self._kept:
-                threading.Thread(target=self._wait, daemon=True).start()
+                self._threads.start(self._wait)
         return True
 
     def _send(self, views: Views) -> None:

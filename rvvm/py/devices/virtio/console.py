@@ -83,6 +83,14 @@ class Console(Function, kind=3):
             number = 0 if index < 2 else index // 2 - 1
             (self._output if index % 2 else self._input)(number, queue)
 
+    def close(self) -> None:
+        for port in self.ports:
+            port.stream.close()
+
+    def join(self) -> None:
+        for port in self.ports:
+            port.stream.join()
+
     def twin(self) -> Console:
         """Its streams end in memory: nobody can connect to both."""
         return Console([Port(MemoryStream(), port.name) for port in self.ports])

@@ -107,6 +107,15 @@ class Function(Device):
     def close(self) -> None:
         """The machine ends: what it has of the host's is free again."""
 
+    def detach(self) -> None:
+        """The board ends, too: nothing of it is held any more, and nobody is told of anything."""
+        for queue in self.queues:
+            queue.reset()
+        self.interrupt, self.watch, self.ram = _nobody, None, None
+
+    def join(self) -> None:
+        """After that, without the lock: its threads have ended."""
+
     def has(self, feature: int) -> bool:
         """Whether the driver accepted a feature."""
         return bool(self.accepted & feature)

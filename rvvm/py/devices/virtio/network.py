@@ -107,6 +107,9 @@ class Network(Function, kind=1):
     def close(self) -> None:
         self._link_end()
 
+    def join(self) -> None:
+        self.link.join()
+
     # Moments
 
     def twin(self) -> Network:

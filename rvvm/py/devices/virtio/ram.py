@@ -33,6 +33,10 @@ class Ram:
                 return view[address - base : end - base]
         raise ProtocolError(f"{size} bytes at {address:#x} are not in RAM")
 
+    def close(self) -> None:
+        """It keeps nothing of RAM any more."""
+        self._banks.clear()
+
     def discard(self, address: int, size: int) -> None:
         """Whole pages of zeroes from now on, that take no memory of the host's."""
         self.view(address, size)

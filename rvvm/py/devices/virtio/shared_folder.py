@@ -37,6 +37,9 @@ class SharedFolder(Function, kind=9):
                 raise ProtocolError(str(error)) from None
             queue.push(chain, written)
 
+    def close(self) -> None:
+        self.server.close()
+
     def twin(self) -> SharedFolder:
         root = self.server.root
         return SharedFolder(Server(root.again() if root is not None else None), self.name.decode())

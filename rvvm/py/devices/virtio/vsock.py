@@ -382,7 +382,11 @@ class Vsock(Function, kind=19):
             queue.push(chain, len(TRANSPORT_RESET))
 
     def close(self) -> None:
+        self.restored()
         self._gate_end()
+
+    def join(self) -> None:
+        self.gate.join()
 
     # Moments
 
