@@ -8,9 +8,11 @@
 
 from __future__ import annotations
 
-from rvvm.py.errors import UserError
-from rvvm.py.machine import Machine, Stop
-from rvvm.py.until import Condition, instructions, pc, seconds, text, trap
+TYPE_CHECKING = False  # typing's takes longer to import than all the rest
+if TYPE_CHECKING:
+    from rvvm.py.errors import UserError
+    from rvvm.py.machine import Machine, Stop
+    from rvvm.py.until import Condition, instructions, pc, seconds, text, trap
 
 __version__ = "0.1.0"
 __all__ = [
@@ -24,3 +26,21 @@ __all__ = [
     "text",
     "trap",
 ]
+
+_PLACES = {"UserError": "errors", "Machine": "machine", "Stop": "machine"}
+"""The modules of the names that are not conditions."""
+
+
+def __getattr__(name: str) -> object:
+    """Modules load when a name is used: a command is there before, and hears Ctrl-C."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"rvvm.py.{_PLACES.get(name, 'until')}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,6 +1,6 @@
 """``python -m rvvm`` is the command line."""
 
-from rvvm.py.cli import main
+from rvvm.start import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

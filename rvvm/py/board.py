@@ -326,8 +326,9 @@ class Board:
         the host's is free, their threads and views of RAM too."""
         functions = [card.function for card in self.host.cards]
         with contextlib.ExitStack() as ending:
-            for thing in (*functions, self.host.clock):
-                ending.callback(thing.join)  # without the lock, which its threads may wait for
+            ending.callback(self.host.clock.join)  # without the lock: its thread may wait for that
+            for function in functions:
+                ending.callback(function.join)
             ending.enter_context(self.lock)
             ending.callback(self.host.clock.close)
             for function in functions:

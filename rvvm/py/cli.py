@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ from rvvm.py.conformance import (
     LIMIT_STATUS,
     Signature,
     check_granularity,
-    check_writable,
+    commit_log,
 )
 from rvvm.py.errors import EXIT_STATUS, UserError, printable
 from rvvm.py.help import Grouped
@@ -29,7 +30,15 @@ from rvvm.py.images import catalogue
 from rvvm.py.machine import Machine
 from rvvm.py.monitor import Monitor, Next
 from rvvm.py.resources import PACKAGE, resource
-from rvvm.py.terminal import HELP, READER_GONE, Terminal, terminal_size
+from rvvm.py.terminal import (
+    HELP,
+    IMPATIENT,
+    READER_GONE,
+    Congested,
+    Terminal,
+    Terminated,
+    terminal_size,
+)
 from rvvm.py.until import Condition, instructions
 
 INTERRUPTED = 130  # the shell's 128 + SIGINT
@@ -243,10 +252,8 @@ def machine_command(
     for note in filter(None, (machine.slow_engine, *machine.detached)):
         print("rvvm:", printable(note), file=sys.stderr)
     result = Signature.of(machine, Path(signature), signature_granularity) if signature else None
-    if log_commits:
-        check_writable(Path(log_commits), "--log-commits")
-        machine.system.log_commits(log_commits)
-    with daemon.pidfile(Path(pidfile) if pidfile is not None else None):
+    number_in = Path(pidfile) if pidfile is not None else None
+    with commit_log(machine, log_commits), daemon.pidfile(number_in):
         if ready is not None:
             ready()
         status = Session(machine, max_instructions, result).run(monitor)
@@ -328,6 +335,7 @@ class Session:
         joined = machine.options.on_terminal
         self._advisor = Advisor(machine, self._advise, machine.pause)
         self._terminal = Terminal(machine.console, self._on_command, joined)
+        self._congested = Congested(self._terminal.output)
 
     def run(self, monitor: bool = False) -> int:
         """Until the guest, the user or a signal ends it; the exit status."""
@@ -346,17 +354,23 @@ class Session:
             stop = self._machine.run(until=self._limit())
             if stop.reason == "halt":
                 return _status(stop.detail)
-            if stop.reason == "until":
+            if stop.condition is self._congested:
+                self._terminal.output.wait(self._may_go_on)
+            elif stop.reason == "until":
                 return LIMIT_STATUS
             self._advisor.judge()
             if self._handle(self._command) is Next.QUIT:
                 return 0
 
-    def _limit(self) -> Condition | None:
-        """What is left of the instructions, also after a pause."""
+    def _may_go_on(self) -> bool:
+        return bool(self._command) or not self._terminal.output.full
+
+    def _limit(self) -> Condition:
+        """What is left of the instructions, also after a pause; and as long as stdout takes what
+        the guest prints."""
         if self._end is None:
-            return None
-        return instructions(max(0, self._end - self._machine.instret))
+            return self._congested
+        return instructions(max(0, self._end - self._machine.instret)) | self._congested
 
     def _advise(self, text: str) -> None:
         """A line of its own, wherever the guest's cursor is."""
@@ -371,12 +385,17 @@ class Session:
             if letter == "c":
                 self._terminal.pause_reading()
             self._command = letter
-            self._machine.pause()
+            with contextlib.suppress(RuntimeError):  # it may have been closed just now
+                self._machine.pause()
 
     def _handle(self, command: str) -> Next:
         self._command = ""
         if command == "c":
             return self._monitor()
+        if command == READER_GONE:
+            self._terminal.check_output()
+        if command == "x":
+            self._terminal.patience = IMPATIENT
         return Next.QUIT if command in ("x", READER_GONE) else Next.CONTINUE
 
     def _monitor(self) -> Next:
@@ -405,20 +424,47 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The console script; every mistake of the user's is one line on stderr and status 2."""
+    """Runs a command; every mistake of the user's is one line on stderr and status 2, and so is
+    what the host refuses."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        return _run(arguments)
+        status = _run(arguments)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return status
     except UserError as error:
         return _complain(str(error))
     except click.NoSuchOption as error:
         return _complain(_one_dash(arguments) or error.format_message())
     except click.ClickException as error:
         return _complain(error.format_message())
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    except Terminated:
+        _leave_stdout()
+        raise
+    except OSError as error:
+        _leave_stdout()
+        if isinstance(error, BrokenPipeError):  # `| head` has enough
+            return 128 + signal.SIGPIPE
+        return _complain(_refusal(error))
+
+
+def _leave_stdout() -> None:
+    """What Python still has for stdout is not written: it might wait for ever, or fail again."""
+    with contextlib.suppress(OSError, AttributeError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+
+
+def _refusal(error: OSError) -> str:
+    """What the host refuses. An error without a file, and in the system's words alone, is a
+    write's."""
+    words = error.strerror or str(error)
+    plain = error.errno is not None and words == os.strerror(error.errno)
+    name = error.filename or ("standard output" if plain else "")
+    return f"{name}: {words}" if name else words
 
 
 def _one_dash(arguments: Sequence[str]) -> str | None:

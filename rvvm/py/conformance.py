@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +63,23 @@ def check_granularity(granularity: int) -> None:
     if granularity not in GRANULARITIES:
         wanted = ", ".join(map(str, GRANULARITIES))
         raise UserError(f"--signature-granularity {granularity}: expected one of {wanted}")
+
+
+@contextmanager
+def commit_log(machine: Machine, path: str | None) -> Iterator[None]:
+    """Log what retires until the machine is closed; UserError when the file ends before."""
+    if not path:
+        yield
+        return
+    check_writable(Path(path), "--log-commits")
+    machine.system.log_commits(path)
+    try:
+        yield
+    except OSError as error:
+        if error.filename != path:
+            raise
+        reason = f"{error.strerror}: the log is cut short"
+        raise UserError(f"--log-commits: {path}: {reason}") from None
 
 
 def check_writable(path: Path, option: str) -> None:

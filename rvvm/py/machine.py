@@ -169,6 +169,8 @@ class Machine:
                 perf_map=self.options.perf_map,
                 background=len(os.sched_getaffinity(0)) > 1,
             )
+        except OSError as error:
+            raise UserError(f"--accel {self.options.accel}: {error.strerror}") from None
         except ValueError as error:
             asked = str(error).startswith("accel")
             raise (UserError(f"--{error}") if asked else self.tree.error(str(error))) from None
@@ -227,7 +229,11 @@ class Machine:
         """A line for who asked for the fastest engine and got the interpreter; else empty."""
         if self.options.accel != "auto" or self.system.accel != "interp":
             return ""
-        return f"{os.uname().machine} hosts have no translator: the interpreter runs"
+        host = os.uname().machine
+        why = f"{host} hosts have no translator"
+        if host == "x86_64":
+            why = "this host has no memory for translated code"
+        return f"{why}: the interpreter runs"
 
     def _make_accelerator(self) -> Accelerator | Limited | None:
         """None stands for the core itself."""
@@ -259,7 +265,7 @@ class Machine:
         """
         if until is not None:
             as_condition(until)
-        with self.console.shown(echo):
+        with DeferredSignals(), self.console.shown(echo):
             return self._run_within(until, timeout)
 
     def _run_within(self, until: Condition | None, timeout: float | None) -> Stop:
@@ -273,17 +279,17 @@ class Machine:
         return stop
 
     def _run(self, until: Condition | None) -> Stop:
-        """Signals wait until the core says that nothing is half done."""
-        with DeferredSignals():
-            self._check_open()
-            if not self._running.acquire(blocking=False):
-                raise RuntimeError(_RUNS)
-            try:
-                return self._armed(until)
-            finally:
-                self._running.release()
+        self._check_open()
+        if not self._running.acquire(blocking=False):
+            raise RuntimeError(_RUNS)
+        try:
+            return self._armed(until)
+        finally:
+            self._running.release()
 
     def _armed(self, until: Condition | None) -> Stop:
+        if self._rebooting:
+            self._reset()
         if self.status is not None:
             return Stop("halt", detail=self.status)
         if until is None:
@@ -435,7 +441,7 @@ class Machine:
     @property
     def is_running(self) -> bool:
         """Whether ``run`` is at work, in whatever thread."""
-        return self._running
+        return self._running.locked()
 
     def pause(self) -> None:
         """From any thread: ``run`` returns at the next instruction boundary."""
@@ -462,11 +468,13 @@ class Machine:
             self._reset()
 
     def _reset(self) -> None:
-        self._rebooting = False
+        """One that fails is done anew by the next run."""
+        self._rebooting = True
         self.status = None
         self.system.reset()
         self.board.reset()
         self._boot_plan().apply(self.system)
+        self._rebooting = False
 
     def halt(self, code: int) -> None:
         """End the machine with an exit status: what devices call when the guest asks for it."""

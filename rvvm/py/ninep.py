@@ -90,7 +90,8 @@ class Server:
     def close(self) -> None:
         """The folder is not shared any more."""
         self.reset()
-        self.root.close()
+        if self.root is not None:
+            self.root.close()
 
     def handle(self, request: Views, answer: Views) -> int:
         """Handle a message; how many bytes the answer has. Malformed when it is none."""

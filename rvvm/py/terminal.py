@@ -8,6 +8,8 @@ not end the machine, and Ctrl-A means nothing in it.
 from __future__ import annotations
 
 import atexit
+import contextlib
+import errno
 import os
 import select
 import signal
@@ -17,9 +19,16 @@ import threading
 import tty
 from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rvvm.py.console import Console
+from rvvm.py.engines.engine import ExitLike
+from rvvm.py.errors import UserError
+from rvvm.py.output import Output
+from rvvm.py.until import Condition
+
+if TYPE_CHECKING:
+    from rvvm.py.machine import Machine
 
 PREFIX = 0x01  # Ctrl-A
 HELP = (
@@ -30,7 +39,9 @@ READER_GONE = "gone"
 """The command that stands for: nobody reads our output any more."""
 _CHUNK = 1024
 _GATHER = 0.01
-"""Seconds from one write to the next: a guest prints byte by byte, and the first need not wait."""
+"""Seconds between two looks at whether the guest has read what there is."""
+IMPATIENT = 0.5
+"""Seconds that a reader of stdout has at the end, when somebody wants the end now."""
 _ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
@@ -53,7 +64,10 @@ class RawMode:
         """Go raw; does nothing when the descriptor is no terminal or is raw already."""
         if self._saved is not None or not os.isatty(self._descriptor):
             return
-        self._saved = termios.tcgetattr(self._descriptor)
+        try:
+            self._saved = termios.tcgetattr(self._descriptor)
+        except termios.error:  # it has gone
+            return
         atexit.register(self.leave)
         self.again()
 
@@ -61,17 +75,19 @@ class RawMode:
         """Raw once more, after a shell that had stopped us used the terminal itself."""
         if self._saved is None:
             return
-        tty.setraw(self._descriptor, termios.TCSANOW)
-        # Output processing stays: messages of ours and of libraries end their lines with \n alone.
-        mode = termios.tcgetattr(self._descriptor)
-        mode[tty.OFLAG] |= termios.OPOST
-        termios.tcsetattr(self._descriptor, termios.TCSANOW, mode)
+        with contextlib.suppress(termios.error):
+            tty.setraw(self._descriptor, termios.TCSANOW)
+            # Output processing stays: messages of ours and of libraries end lines with \n alone.
+            mode = termios.tcgetattr(self._descriptor)
+            mode[tty.OFLAG] |= termios.OPOST
+            termios.tcsetattr(self._descriptor, termios.TCSANOW, mode)
 
     def leave(self) -> None:
         """Put the saved mode back."""
         if self._saved is not None:
             saved, self._saved = self._saved, None
-            termios.tcsetattr(self._descriptor, termios.TCSANOW, saved)
+            with contextlib.suppress(termios.error):
+                termios.tcsetattr(self._descriptor, termios.TCSANOW, saved)
             atexit.unregister(self.leave)
 
     def __enter__(self) -> RawMode:
@@ -132,15 +148,18 @@ class Terminal:
         self._keys = Keys(on_command)
         self._closing = threading.Event()
         self._reading = threading.Event()
-        self._writer = _Writer(self._output, lambda: on_command(READER_GONE))
+        self.output = Output(self._output, lambda: on_command(READER_GONE))
+        self.patience: float | None = None
+        """Seconds that the last output may take, at the end; None: as long as it likes."""
         self._old_handlers: dict[int, Any] = {}
 
     def __enter__(self) -> Terminal:
         for number in _ENDING_SIGNALS:
-            self._old_handlers[number] = signal.signal(number, _terminate)
+            if signal.getsignal(number) != signal.SIG_IGN:  # as nohup leaves it
+                self._old_handlers[number] = signal.signal(number, _terminate)
         self._old_handlers[signal.SIGCONT] = signal.signal(signal.SIGCONT, self._on_continue)
-        self._console.listeners.append(self._writer.put)
-        self._writer.start()
+        self._console.listeners.append(self.output.put)
+        self.output.start()
         if not self.held:
             self.resume()
         threading.Thread(target=self._read_all, name="rvvm-stdin", daemon=True).start()
@@ -151,12 +170,23 @@ class Terminal:
     ) -> None:
         try:
             self._closing.set()
-            self._console.listeners.remove(self._writer.put)
-            self._writer.close()
+            self._console.listeners.remove(self.output.put)
+            self.output.close(self.patience if kind is None else IMPATIENT)
         finally:
             self._raw.leave()
             for number, handler in self._old_handlers.items():
                 signal.signal(number, handler)
+        if kind is None:
+            self.check_output()
+
+    def check_output(self) -> None:
+        """End what cannot print any more, if not because its reader has enough."""
+        error = self.output.error
+        if error is None or error.errno == errno.EPIPE:
+            return
+        if error.errno == errno.EIO and os.isatty(self._output):
+            raise Terminated(128 + signal.SIGHUP)
+        raise UserError(f"standard output: {error.strerror}: output of the guest is lost")
 
     def _on_continue(self, number: int, frame: FrameType | None) -> None:
         self._raw.again()
@@ -164,7 +194,7 @@ class Terminal:
     def suspend(self) -> None:
         """Give the terminal to a person's own program (the monitor): cooked, and nobody reads."""
         self._reading.clear()
-        self._writer.flush()
+        self.output.drain(IMPATIENT)
         self._raw.leave()
 
     def resume(self) -> None:
@@ -174,7 +204,7 @@ class Terminal:
 
     def print(self, text: str) -> None:
         """Say something between the guest's output."""
-        self._writer.put(text.encode())
+        self.output.put(text.encode())
 
     def _read_all(self) -> None:
         """The reading thread: until stdin ends or the terminal is closed."""
@@ -192,7 +222,11 @@ class Terminal:
             return False
         if not data:
             return False
-        self._console.send(self._keys.feed(data) if self.interactive else data)
+        data = self._keys.feed(data) if self.interactive else data
+        if self._closing.is_set():
+            return False
+        with contextlib.suppress(RuntimeError):  # it has been closed just now
+            self._console.send(data)
         # Flow control: a pipe is read as fast as the guest reads; a person must reach Ctrl-A.
         while not self.interactive and self._console.pending and not self._closing.wait(_GATHER):
             pass
@@ -203,60 +237,23 @@ class Terminal:
         self._reading.clear()
 
 
-class _Writer:
-    """Bytes to stdout from a thread of its own, gathered for a moment, in order."""
+class Congested(Condition):
+    """True while stdout does not take what the guest prints."""
 
-    def __init__(self, descriptor: int, gone: Callable[[], None]) -> None:
-        self._descriptor = descriptor
-        self._gone = gone
-        self._buffer = bytearray()
-        self._lock = threading.Lock()
-        self._wanted = threading.Event()
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="rvvm-stdout", daemon=True)
+    def __init__(self, output: Output) -> None:
+        self._output = output
 
-    def start(self) -> None:
-        self._thread.start()
+    def arm(self, machine: Machine) -> None:
+        self._output.on_full = machine.stop_soon
 
-    def put(self, data: bytes) -> None:
-        with self._lock:
-            self._buffer += data
-        if not self._wanted.is_set():
-            self._wanted.set()
+    def disarm(self, machine: Machine) -> None:
+        self._output.on_full = lambda: None
 
-    def flush(self) -> None:
-        """Write what is gathered, now."""
-        with self._lock:
-            data = bytes(self._buffer)
-            self._buffer.clear()
-            if not _write_all(self._descriptor, data):
-                self._descriptor = -1
-                self._gone()
+    def met(self, machine: Machine, stop: ExitLike | None) -> Condition | None:
+        return self if self._output.full else None
 
-    def close(self) -> None:
-        self._closing.set()
-        self._wanted.set()
-        self._thread.join()
-        self.flush()
-
-    def _run(self) -> None:
-        while not self._closing.is_set():
-            self._wanted.wait()
-            self._wanted.clear()
-            self.flush()
-            self._closing.wait(_GATHER)
-
-
-def _write_all(descriptor: int, data: bytes) -> bool:
-    """All of it, also to a terminal in non-blocking mode; False when the reader has gone."""
-    while data and descriptor >= 0:
-        try:
-            data = data[os.write(descriptor, data) :]
-        except BlockingIOError:
-            select.select([], [descriptor], [])
-        except OSError:
-            return False
-    return True
+    def __repr__(self) -> str:
+        return "stdout is full"
 
 
 def terminal_size() -> str | None:

@@ -304,3 +304,15 @@ sys.exit(7)
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, timeout=60)
     assert done.returncode == 7 and not done.stderr
+
+
+@pytest.mark.parametrize("harts", [1, 4])
+def test_a_pause_of_a_guest_that_reboots_for_ever(tmp_path: Path, harts: int) -> None:
+    source = "li t0, FINISHER; li t1, 0x7777\nsw t1, 0(t0)\nstay: j stay"
+    kernel = elves.write(tmp_path / "reboot.elf", source)
+    with rvvm.Machine(bios="none", kernel=kernel, harts=harts, memory="32M") as machine:
+        for _ in range(10):
+            with running(machine) as stops:
+                pass
+            assert stops[0].reason == "pause"
+            assert machine.run(until=rvvm.seconds(0.05)).reason == "until"

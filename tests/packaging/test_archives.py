@@ -58,7 +58,7 @@ def test_wheel_says_what_it_is(wheel: zipfile.ZipFile) -> None:
     home = next(name for name in wheel.namelist() if name.endswith("/METADATA")).rpartition("/")[0]
     metadata = wheel.read(f"{home}/METADATA").decode()
     assert "License-Expression: MIT" in metadata and "Requires-Python: >=3.11" in metadata
-    assert b"rvvm.py.cli:main" in wheel.read(f"{home}/entry_points.txt")
+    assert b"rvvm.start:main" in wheel.read(f"{home}/entry_points.txt")
     tag = f"cp3{sys.version_info.minor}"
     assert f"Tag: {tag}-{tag}-linux_" in wheel.read(f"{home}/WHEEL").decode()
     assert f"{home}/licenses/LICENSE" in wheel.namelist()

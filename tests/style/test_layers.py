@@ -49,7 +49,7 @@ PYTHON_ROWS = """
     saved_options stats until
     console snapshot
     machine
-    line_editor
+    line_editor output
     advice conformance daemon disk_builder help monitor shell_completion terminal
     image_commands
     cli

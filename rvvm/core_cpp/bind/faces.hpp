@@ -12,6 +12,7 @@
 
 #include "bind/gil.hpp"
 #include "bind/signals.hpp"
+#include "engine/commit_log.hpp"
 #include "engine/system.hpp"
 
 namespace rvvm {
@@ -116,6 +117,9 @@ struct SystemFace {
   }
   static pybind11::error_already_set type_error();
   Exit finish(Exit exit);  // raises what a callable has raised, or what a check has found
+  // The log there was before; and its end, which raises why it is cut short.
+  std::unique_ptr<CommitLog> exchange_log(std::unique_ptr<CommitLog> other);
+  void end_log(std::unique_ptr<CommitLog> log);
   void close();
   static void stop_all();  // those that run
 
@@ -129,7 +133,8 @@ struct SystemFace {
       return go_on();
     });
   }
-  bool go_on();  // false: a device or a signal's handler has raised something
+  void check_log();  // raises why it is cut short
+  bool go_on();      // false: a device or a signal's handler has raised something
 
   template <class Result, class... Args>
   Result call(const pybind11::object& callable, Result otherwise, Args... args) {

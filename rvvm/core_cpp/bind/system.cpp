@@ -34,7 +34,27 @@ Exit SystemFace::finish(Exit exit) {
     throw raised;
   }
   if (const auto& found = system->stale_translation()) throw std::runtime_error(describe(*found));
+  check_log();
   return exit;
+}
+
+// Ends the log, whatever is to come behind it.
+std::unique_ptr<CommitLog> SystemFace::exchange_log(std::unique_ptr<CommitLog> other) {
+  system->observe([&](Observers& o) { std::swap(o.log, other); });
+  return other;
+}
+
+void SystemFace::end_log(std::unique_ptr<CommitLog> log) {
+  if (!log) return;
+  log->close();
+  if (!log->error()) return;
+  errno = log->error();
+  PyErr_SetFromErrnoWithFilename(PyExc_OSError, log->path().c_str());
+  throw py::error_already_set();
+}
+
+void SystemFace::check_log() {
+  if (system->observers.log && system->observers.log->error()) end_log(exchange_log(nullptr));
 }
 
 bool SystemFace::go_on() {
@@ -106,7 +126,12 @@ std::unique_ptr<jit::Jit> make_translator(const std::string& accel, const jit::O
   if (options.swap_worth < 1) throw py::value_error("to swap registers must be worth a use");
   if (accel == "interp" || (automatic && !options.host.x86_64)) return nullptr;
   if (!options.host.x86_64) throw py::value_error("accel jit: made for x86-64 hosts only");
-  return std::make_unique<jit::Jit>(options, code_size);
+  try {
+    return std::make_unique<jit::Jit>(options, code_size);
+  } catch (const std::system_error&) {  // the host has no memory for code
+    if (!automatic) throw;
+    return nullptr;
+  }
 }
 
 jit::HostFeatures host_without(const std::vector<std::string>& names) {
@@ -259,8 +284,8 @@ Watchpoint watchpoint(u64 address, u64 size, const std::string& kind) {
 }
 
 void log_commits(SystemFace& f, const std::optional<std::string>& path) {
-  f.system->observe(
-      [&](Observers& o) { o.log = path ? std::make_unique<CommitLog>(*path) : nullptr; });
+  f.end_log(f.exchange_log(nullptr));
+  if (path) f.exchange_log(std::make_unique<CommitLog>(*path));
 }
 
 std::vector<HartFace> harts(const std::shared_ptr<SystemFace>& f) {

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <map>
 #include <system_error>
+#include <utility>
 
 #include "engine/raised_flags.hpp"
 #include "hart/csr_file.hpp"
@@ -155,17 +156,27 @@ void print_store(std::FILE* file, const AccessRecord& a) {
 
 }  // namespace
 
-CommitLog::CommitLog(const std::string& path) : file_{std::fopen(path.c_str(), "w")} {
+CommitLog::CommitLog(const std::string& path)
+    : path_{path}, file_{std::fopen(path.c_str(), "w")} {
   if (!file_) throw std::system_error(errno, std::generic_category(), path);
 }
 
-CommitLog::~CommitLog() { std::fclose(file_); }
+void CommitLog::close() {
+  if (!file_) return;
+  const bool failed = std::fclose(std::exchange(file_, nullptr)) != 0;
+  if (failed && !error_) error_ = errno;
+}
 
 void CommitLog::before(const Cpu& cpu) { old_ = cpu.hart; }
 
 void CommitLog::after(const Cpu& cpu, const std::vector<AccessRecord>& accesses) {
+  if (cpu.hart.retired == old_.retired) return;  // trapped
+  write(cpu, accesses);
+  if (std::ferror(file_) && !error_) error_ = errno;
+}
+
+void CommitLog::write(const Cpu& cpu, const std::vector<AccessRecord>& accesses) {
   const Hart& h = cpu.hart;
-  if (h.retired == old_.retired) return;  // trapped
   const Insn& insn = cpu.single[0].insn;
   const Row& r = row(insn.op);
   Writes writes{h};

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <thread>
+#include <utility>
 
 #include "engine/system.hpp"
 #include "hart/counters.hpp"
@@ -29,9 +30,12 @@ std::optional<Exit> Threads::run(u64& budget, const Poll& poll) {
   running_ = true;
   system.run_concurrently(true);
   std::vector<std::thread> threads;
-  for (unsigned index = 0; index < system.harts(); ++index)
-    threads.emplace_back(
-        [this, index] { system.around_thread([this, index] { hart_thread(index); }); });
+  attempt([&] {
+    for (unsigned index = 0; index < system.harts(); ++index)
+      threads.emplace_back([this, index] {
+        attempt([&] { system.around_thread([this, index] { hart_thread(index); }); });
+      });
+  });
   while (!system.world.run_ends()) {
     system.look(longest_sleep);
     system.do_chores();  // of threads that are no harts'
@@ -40,9 +44,21 @@ std::optional<Exit> Threads::run(u64& budget, const Poll& poll) {
   for (std::thread& thread : threads) thread.join();
   running_ = false;
   system.run_concurrently(false);
+  if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
   budget = left_;
   if (const auto asked = system.requests.take()) return asked;
   return exit_;
+}
+
+// What the host has no room for, in whatever thread, is for the one that runs the machine.
+template <class Act> void Threads::attempt(Act act) {
+  try {
+    act();
+  } catch (...) {
+    finish({ExitReason::pause});
+    std::lock_guard lock(mutex_);
+    if (!failure_) failure_ = std::current_exception();
+  }
 }
 
 void Threads::hart_thread(unsigned index) {

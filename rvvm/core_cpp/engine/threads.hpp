@@ -1,5 +1,7 @@
 // A host thread a hart, all at once.
 #pragma once
+#include <exception>
+
 #include "engine/turns.hpp"
 
 namespace rvvm {
@@ -14,6 +16,7 @@ class Threads {
   bool running() const { return running_; }
 
  private:
+  template <class Act> void attempt(Act act);
   void hart_thread(unsigned index);
   Exit execute(Cpu& cpu, u64& budget, std::chrono::nanoseconds& sleep);
   u64 claim();
@@ -30,6 +33,7 @@ class Threads {
   u64 left_ = 0;           // of the budget, and nobody's
   unsigned claimers_ = 0;  // who have some of it
   std::optional<Exit> exit_;
+  std::exception_ptr failure_;
   std::atomic<unsigned> barren_{0};
 };
 

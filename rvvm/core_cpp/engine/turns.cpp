@@ -135,6 +135,7 @@ Exit Turns::observed(unsigned index, u64 turn) {
     if (observers.log) observers.log->before(cpu);
     exit = system.engine().run_one(cpu);
     if (observers.log) observers.log->after(cpu, accesses);
+    if (observers.log && observers.log->error()) system.pause();  // who runs it looks why
     for (const AccessRecord& a : accesses)
       for (const Watchpoint& w : observers.watchpoints)
         if ((a.store ? w.on_store : w.on_load) && overlap(a.address, a.width, w.address, w.size))

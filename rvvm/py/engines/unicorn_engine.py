@@ -141,8 +141,8 @@ class UnicornEngine:
         return self._rams[region]
 
     def close(self) -> None:
-        """It keeps nothing of RAM, and runs no more. Unicorn's object holds itself by its callbacks,
-        and has no other way to end before Python's garbage collector comes."""
+        """It keeps nothing of RAM, and runs no more. Unicorn's object holds itself by its
+        callbacks, and has no other way to end before Python's garbage collector comes."""
         self._uc._Uc__finalizer()
         self._uc = None
         self._buffers.clear()

@@ -21,12 +21,12 @@ class SlowLink(Link):
         self._receiver: Receiver | None = None
         self._out = Bucket(rate)
         self._waits = False
-        self._closed = threading.Event()
+        self._ended = threading.Event()
         self._threads = Threads()
 
     def start(self, receiver: Receiver) -> None:
         self._receiver = receiver
-        self._link.start(_SlowReceiver(receiver, self._rate, self._closed))
+        self._link.start(_SlowReceiver(receiver, self._rate, self._ended))
 
     def accept(self, checksums: bool, kinds: Sequence[int]) -> None:
         self._link.accept(checksums, kinds)
@@ -43,7 +43,7 @@ class SlowLink(Link):
         self._link.room()
 
     def close(self) -> None:
-        self._closed.set()
+        self._ended.set()
         self._link.close()
 
     def join(self) -> None:
@@ -56,7 +56,7 @@ class SlowLink(Link):
             self._threads.start(self._go_on, nanoseconds / SECOND)
 
     def _go_on(self, later: float) -> None:
-        ended = self._closed.wait(later)
+        ended = self._ended.wait(later)
         self._waits = False
         if self._receiver is not None and not ended:
             self._receiver.writable()
@@ -66,7 +66,7 @@ class _SlowReceiver:
     """What the link's thread calls: it is held up here, so its sender has to wait."""
 
     def __init__(self, receiver: Receiver, rate: int, closed: threading.Event) -> None:
-        self._receiver, self._bucket, self._closed = receiver, Bucket(rate), closed
+        self._receiver, self._bucket, self._ended = receiver, Bucket(rate), closed
         self.writable, self.disconnected = receiver.writable, receiver.disconnected
 
     def watch(self, file: int, action: Callable[[], None]) -> bool:
@@ -75,7 +75,7 @@ class _SlowReceiver:
     def receive(self, frames: Sequence[Frame]) -> int:
         taken = self._receiver.receive(frames)
         self._bucket.spend(_bits(frames[:taken]))
-        self._closed.wait(self._bucket.wait(time.monotonic_ns()) / SECOND)
+        self._ended.wait(self._bucket.wait(time.monotonic_ns()) / SECOND)
         return taken
 
 

@@ -25,7 +25,13 @@ CodeBuffer::CodeBuffer(std::size_t size) : size_{size} {
                      MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (write == MAP_FAILED) fail();
   void* run = mremap(write, 0, size, MREMAP_MAYMOVE);
-  if (run == MAP_FAILED || mprotect(run, size, PROT_READ | PROT_EXEC) != 0) fail();
+  if (run == MAP_FAILED || mprotect(run, size, PROT_READ | PROT_EXEC) != 0) {
+    const int why = errno;
+    munmap(write, size);
+    if (run != MAP_FAILED) munmap(run, size);
+    errno = why;
+    fail();
+  }
   // A child of fork() would change this process's code.
   madvise(write, size, MADV_DONTFORK);
   madvise(run, size, MADV_DONTFORK);

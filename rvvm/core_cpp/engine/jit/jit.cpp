@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <string>
+#include <system_error>
 
 #include "engine/handlers.hpp"
 #include "semantics/system.hpp"
@@ -210,6 +211,16 @@ void Jit::install_done() {
   workshop_->take_done([this](const Job& job) { install(job); });
 }
 
+// False, and never again, where the host has no thread for it.
+bool Jit::open_workshop() {
+  try {
+    if (!workshop_) workshop_ = std::make_unique<Workshop>([this](Unit& unit) { translate(unit); });
+  } catch (const std::system_error&) {
+    options_.background = false;
+  }
+  return options_.background;
+}
+
 // The block's code: made when it is hot, at once or in the background.
 const u8* Jit::code_for(Cpu& cpu, const Block& block) {
   const bool background = options_.background && !cpu.threads;
@@ -229,8 +240,7 @@ const u8* Jit::code_for(Cpu& cpu, const Block& block) {
     block.heat = 0;  // another time
     return nullptr;
   }
-  if (background) {
-    if (!workshop_) workshop_ = std::make_unique<Workshop>([this](Unit& unit) { translate(unit); });
+  if (background && open_workshop()) {
     if (workshop_->ask(std::move(*job))) return nullptr;
     cpu.code.translations(job->page).under_way.pop_back();
     block.heat = 0;

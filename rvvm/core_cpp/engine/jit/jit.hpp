@@ -32,6 +32,7 @@ class Jit final : public Interpreter {
   void translate(Unit& unit);
   void install(const Job& job);
   void install_done();
+  bool open_workshop();
   void prepare(const Cpu& cpu);
   void note_for_perf(const u8* from, std::size_t size, u64 pc);
 
