@@ -25,6 +25,7 @@ _FILES = ("dtb", "kernel", "bios", "initrd")
 _DEVICES = ("netdev", "share", "device")
 _LEFT_OUT = {"serial": None, "perf_map": False, "commit": False, "terminal": None}
 _LONGEST = 1 << 16  # characters of a text
+_LONGEST_WORD = 300
 _LONGEST_NAME = 255  # Linux' NAME_MAX
 _MOST = 1 << 10  # devices of one kind
 
@@ -131,6 +132,11 @@ def _text(value: Any) -> bool:
     return value.encode(errors="ignore").decode() == value
 
 
+def _word(value: Any) -> bool:
+    """One that a complaint may quote."""
+    return _text(value) and len(value) <= _LONGEST_WORD
+
+
 def _plain_name(value: Any) -> bool:
     fits = _text(value) and value not in ("", ".", "..") and "/" not in value
     return fits and len(value.encode()) <= _LONGEST_NAME
@@ -141,7 +147,7 @@ def _number(least: int, most: int) -> Check:
 
 
 def _share(value: Any) -> bool:
-    return _text(value) or type(value) in (int, float) and 0 < value <= 1
+    return _word(value) or type(value) in (int, float) and 0 < value <= 1
 
 
 def _flag(value: Any) -> bool:
@@ -164,28 +170,28 @@ def _several(check: Check) -> Check:
 
 _SIZE = _number(1, 1 << 63)
 _OPTIONS: Mapping[str, Check] = {
-    **dict.fromkeys(_FILES, _maybe(_text)),
-    **dict.fromkeys(_DEVICES, _several(_text)),
+    **dict.fromkeys(_FILES, _maybe(_word)),
+    **dict.fromkeys(_DEVICES, _several(_word)),
     "append": _maybe(_text),
-    "memory": _maybe(_either(_text, _SIZE)),
+    "memory": _maybe(_either(_word, _SIZE)),
     "harts": _maybe(_number(1, 1 << 16)),
     "clock": lambda value: value in CLOCKS,
-    "accel": _text,
+    "accel": _word,
     "drive": _several(lambda value: isinstance(value, dict)),
     "commit": _flag,
     "threads": _maybe(_flag),
     "perf_map": _flag,
-    "serial": _maybe(_text),
+    "serial": _maybe(_word),
     "limit_cpu": _maybe(_share),
-    "terminal": _maybe(_text),
+    "terminal": _maybe(_word),
 }
 _DRIVE: Mapping[str, Check] = {
     "file": _plain_name,
     "commit": lambda value: value is False,
     "read_only": _flag,
-    "bus": _maybe(_text),
+    "bus": _maybe(_word),
     "queues": _number(1, 64),
-    "serial": _text,
+    "serial": _word,
     "format": lambda value: value in (None, "raw", "qcow2"),
     "backing": _maybe(_plain_name),
     "limit": _maybe(_SIZE),
