@@ -51,8 +51,6 @@ template <class State, class Visit> void each_field(State& hart, Visit visit) {
   visit("retired", hart.retired);
   visit("turn_start", hart.turn_start);
   visit("traps", hart.traps);
-  visit("hpm_active", hart.hpm_active);
-  visit("hpm_seen", hart.hpm_seen);
 }
 
 template <class T> using Plain = std::conditional_t<std::is_enum_v<T>, u8, T>;

@@ -17,6 +17,7 @@ void Cpu::reset() {
 
 void Cpu::replaced() {
   hart.set_mode(hart.mode);
+  counters::refresh(hart);
   mmu.clear();
   forget_ways();
   hart.stale = stale_all;
@@ -86,6 +87,12 @@ void Cpu::settle() {
   }
   if (stale & (stale_interrupts | stale_timers))
     if (next_interrupt(hart)) raise_attention();
+  if ((stale & stale_counters) && hart.overflow_at < part_end) raise_attention();
+}
+
+void Cpu::note_overflows() {
+  counters::note_overflows(hart);
+  settle();
 }
 
 void Cpu::settle_fp() {
@@ -125,7 +132,6 @@ void Cpu::enter_trap(const Trap& trap) {
 bool Cpu::attend() {
   lower_attention();
   take_pins();
-  counters::note_overflows(hart);
   note_timers(hart);
   if (hart.waiting && wakes(hart)) hart.waiting = false;
   turn_over = nearer_deadline();

@@ -73,6 +73,15 @@ struct Cpu {
   bool nearer_deadline() const;
   // Between instructions: take over the pins, take a pending interrupt. True when one was taken.
   bool attend();
+  // Sscofpmf: a counter that overflows is seen to at the very instruction.
+  i64 until_overflow(i64 most) const {
+    return static_cast<i64>(std::min<u64>(most, hart.overflow_at - hart.retired));
+  }
+  void look_at_counters() {
+    if (hart.retired >= hart.overflow_at) [[unlikely]]
+      note_overflows();
+  }
+  void note_overflows();
 
   // Something is to be looked at before the next block. Raised from any thread.
   bool attention() const { return entry_budget.load(std::memory_order_relaxed) == no_entry; }
@@ -114,6 +123,7 @@ struct Cpu {
   u64 misaligned_pc = 0;  // bits a jump target must not have
 
   u64 limit = 0;                     // `retired` when the budget is used up
+  u64 part_end = 0;                  // the same, of the part up to a counter's overflow
   i64 left = 0;                      // what handlers leave behind
   const Step* next_step = nullptr;   // without tail calls: what to run next
   u64 turn_deadline = ~u64{0};       // of timers, as this turn's length has it

@@ -105,9 +105,16 @@ Exit Interpreter::run(Cpu& cpu, i64 budget, const std::atomic<bool>& stop, bool 
       if (cpu.hart.waiting) return {ExitReason::wfi};
       if (cpu.turn_over && !cpu.stopped_on_trap) return {};
       if (cpu.pauses >= Cpu::most_pauses) return {};
-    } else if (!run_block(cpu, left)) {
-      run_single(cpu);
-      --left;
+    } else {
+      const i64 part = cpu.until_overflow(left);
+      i64 part_left = part;
+      cpu.part_end = cpu.hart.retired + part;
+      if (!run_block(cpu, part_left)) {
+        run_single(cpu);
+        --part_left;
+      }
+      left -= part - part_left;
+      cpu.look_at_counters();
     }
     if (cpu.stopped_on_trap) return {ExitReason::trap, 0, cpu.hart.last_trap.cause};
   }
@@ -117,6 +124,7 @@ Exit Interpreter::run(Cpu& cpu, i64 budget, const std::atomic<bool>& stop, bool 
 Exit Interpreter::run_one(Cpu& cpu) {
   cpu.stopped_on_trap = false;
   if (!cpu.attend()) run_single(cpu);
+  cpu.look_at_counters();
   if (cpu.stopped_on_trap) return {ExitReason::trap, 0, cpu.hart.last_trap.cause};
   return {cpu.hart.waiting ? ExitReason::wfi : ExitReason::budget};
 }

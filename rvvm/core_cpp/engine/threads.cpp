@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "engine/system.hpp"
-#include "hart/counters.hpp"
 #include "hart/interrupts.hpp"
 #include "semantics/hardfloat.hpp"
 
@@ -89,7 +88,7 @@ Exit Threads::execute(Cpu& cpu, u64& budget, std::chrono::nanoseconds& sleep) {
   while (budget && exit.reason == ExitReason::budget && !system.world.wanted()) {
     cpu.raise_attention();  // timers may be due
     const u64 before = cpu.hart.retired;
-    const u64 turn = std::min({budget, turn_instructions, counters::until_overflow(cpu.hart)});
+    const u64 turn = std::min(budget, turn_instructions);
     const bool rough = turn == turn_instructions;
     exit = system.engine().run(cpu, static_cast<i64>(turn), system.world.wanted(), rough);
     if (turn == turn_instructions && exit.reason == ExitReason::budget)

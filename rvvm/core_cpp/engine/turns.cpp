@@ -4,7 +4,6 @@
 
 #include "engine/commit_log.hpp"
 #include "engine/system.hpp"
-#include "hart/counters.hpp"
 #include "hart/interrupts.hpp"
 #include "semantics/hardfloat.hpp"
 
@@ -68,7 +67,7 @@ u64 Turns::whole() const {
 // same instruction in every run.
 u64 Turns::length(Cpu& cpu) const {
   const Clock& clock = system.clock;
-  const u64 turn = std::min(whole(), counters::until_overflow(cpu.hart));
+  const u64 turn = whole();
   if (!clock.by_instructions) return turn;
   cpu.turn_deadline = next_deadline(cpu.hart);
   const u64 now = cpu.hart.time();  // may be behind the alarm, until the round is over

@@ -31,7 +31,32 @@ bool counting(const Hart& h, unsigned counter) {
 
 template <class Visit> void each_running(Hart& h, Visit visit) {
   for (unsigned counter = 0; counter < 32; ++counter)
-    if (counter != 1 && counting(h, counter)) visit(slot(h, counter));
+    if (counter != 1 && counting(h, counter)) visit(counter, slot(h, counter));
+}
+
+// `retired` once the instruction that executes has retired.
+u64 retired_after(const Hart& h) { return h.retired + h.retiring; }
+
+// Sscofpmf, "Count Overflow Control": OF set already means that the request is still to be handled.
+bool may_overflow(const Hart& h, unsigned counter) {
+  return counter >= 3 && !(h.csr.mhpmevent[counter - 3] & field::mhpmevent::OF.mask());
+}
+
+void overflow(Hart& h, unsigned counter) {
+  h.csr.mhpmevent[counter - 3] |= field::mhpmevent::OF.mask();
+  h.csr.mip |= irq::LCOFI;
+  h.stale |= stale_interrupts;
+}
+
+// From here to thaw() slots hold values. A counter that is written does not overflow: the write
+// takes precedence over the increment.
+void freeze_for(Hart& h, unsigned written) {
+  each_running(h, [&](unsigned counter, u64& stored) {
+    stored += retired_after(h);
+    const bool wrapped = h.retiring && stored == 0;
+    if (wrapped && counter != written && h.has(Ext::Sscofpmf) && may_overflow(h, counter))
+      overflow(h, counter);
+  });
 }
 
 }  // namespace
@@ -42,40 +67,37 @@ u64 read(const Hart& h, unsigned counter) {
 }
 
 void write(Hart& h, unsigned counter, u64 value) {
-  // The next instruction reads `value`: the writing one does not count itself in.
-  slot(h, counter) = value - (counting(h, counter) ? h.retired + h.retiring : 0);
-  h.hpm_seen[counter] = value;
+  freeze_for(h, counter);
+  slot(h, counter) = value;
+  thaw(h);
 }
 
-void freeze(Hart& h) {
-  each_running(h, [&](u64& stored) { stored += h.retired; });
-}
+void freeze(Hart& h) { freeze_for(h, 0); }
 
 void thaw(Hart& h) {
-  each_running(h, [&](u64& stored) { stored -= h.retired; });
+  each_running(h, [&](unsigned, u64& stored) { stored -= retired_after(h); });
+  refresh(h);
+}
+
+void refresh(Hart& h) {
   h.hpm_active = std::ranges::any_of(
       h.csr.mhpmevent, [](u64 event) { return field::mhpmevent::EVENT.get(event) != 0; });
+  h.overflow_at = ~u64{0};
+  h.stale |= stale_counters;
+  if (!h.hpm_active || !h.has(Ext::Sscofpmf)) return;
+  const u64 now = retired_after(h);
+  each_running(h, [&](unsigned counter, u64& stored) {
+    const u64 left = 0 - (stored + now);  // 0: a whole round
+    if (left && left <= ~now && may_overflow(h, counter))
+      h.overflow_at = std::min(h.overflow_at, now + left);
+  });
 }
 
 void note_overflows(Hart& h) {
-  if (!h.hpm_active) return;
-  for (unsigned counter = 3; counter < 32; ++counter) {
-    const u64 value = read(h, counter);
-    const bool wrapped = value < h.hpm_seen[counter];
-    h.hpm_seen[counter] = value;
-    u64& event = h.csr.mhpmevent[counter - 3];
-    if (!wrapped || (event & field::mhpmevent::OF.mask())) continue;
-    event |= field::mhpmevent::OF.mask();
-    h.csr.mip |= irq::LCOFI;
-    h.stale |= stale_interrupts;
-  }
-}
-
-u64 until_overflow(const Hart& h) {
-  u64 distance = ~u64{0};
-  for (unsigned counter = 3; counter < 32; ++counter)
-    if (counting(h, counter)) distance = std::min(distance, ~read(h, counter));
-  return distance == ~u64{0} ? distance : distance + 1;
+  each_running(h, [&](unsigned counter, u64& stored) {
+    if (stored + h.retired == 0 && may_overflow(h, counter)) overflow(h, counter);
+  });
+  refresh(h);
 }
 
 }  // namespace rvvm::counters

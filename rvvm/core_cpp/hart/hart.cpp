@@ -15,7 +15,7 @@ void Hart::reset(u64 reset_pc, u64 hart_id) {
   turn_start = retiring = traps = timers_due = 0;
   last_trap = {};
   hpm_active = false;
-  hpm_seen = {};
+  overflow_at = ~u64{0};
   stale = stale_all;
 }
 

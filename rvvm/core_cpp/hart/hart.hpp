@@ -17,8 +17,9 @@ enum Stale : u8 {
   stale_translation = 4,  // the contexts of loads, stores and fetches
   stale_pmp = 8,
   stale_fp = 16,    // whether there is floating-point state, and it is dirty
-  stale_mode = 32,  // of the contexts, what traps and status writes change
-  stale_all = 63
+  stale_mode = 32,      // of the contexts, what traps and status writes change
+  stale_counters = 64,  // when the next hpmcounter overflows
+  stale_all = 127
 };
 
 // From a supervisor CSR's word to its VS twin's.
@@ -55,7 +56,7 @@ struct Hart : HartState {
   u8 csr_reach = 3;                // the highest csr_privilege() that the mode has access to
   u64 csr_bank = 0;                // guest_bank while V=1
   bool hpm_active = false;         // some hpmcounter counts: mode changes must be seen by it
-  std::array<u64, 32> hpm_seen{};  // counter values at the last look, to notice an overflow
+  u64 overflow_at = ~u64{0};       // `retired` when the next hpmcounter overflows
 
   void equip(const ExtSet& have);
   bool has(Ext e) const { return extensions.has(e); }
