@@ -103,6 +103,9 @@ class Hart:
         """As translated code executes a CSR instruction: the old value, or None: not done."""
     def set_interrupt(self, number: int, level: bool) -> None: ...
     def set_guest_interrupt(self, guest: int, level: bool) -> None: ...
+    @property
+    def timer_to_come(self) -> bool:
+        """Whether a timer that is not due yet will interrupt what the hart does now."""
     def set_timer(self, deadline: int) -> None:
         """mtimecmp: the machine timer interrupt is pending while time >= deadline."""
     def translate(
@@ -155,7 +158,7 @@ class System:
     """
 
     time: int
-    """Ticks of the timebase."""
+    """Ticks of the timebase; within a device's callback those of the hart whose access it is."""
     alarm: int
     """Where time counts instructions, a run ends when it reaches this; then it is ~0 again."""
 
@@ -225,7 +228,7 @@ class System:
     def written(self, address: int, size: int) -> None:
         """These bytes of RAM have changed: code decoded from them and reservations are void."""
     def progress(self) -> dict[str, int]:
-        """The time, and whose turn it is."""
+        """The time, whose turn it is and until when."""
     def resume(self, progress: Mapping[str, int]) -> None:
         """Time goes on from there; before harts take over their state."""
     def image(self, to_share: bool = False) -> MemoryImage:
@@ -244,7 +247,7 @@ class System:
         """``callback(address, width, value)`` after each store into the range."""
     def defer(self, callback: Callable[[], None]) -> None:
         """From a device: call back once, when the turn of the hart that asks is over, or it waits,
-        or the run ends."""
+        or the run ends; where time counts instructions, at the next multiple of 50,000."""
     def watch(self, file: int, callback: Callable[[], None]) -> None:
         """Call back once, from within ``run``, when a file of the host's can be read or has
         ended."""

@@ -153,7 +153,11 @@ class Harts(list["Hart"]):
 class Hart:
     """One hart of a paused machine. Everything is read live and may be written."""
 
-    def __init__(self, core: _core.Hart, symbols: Symbols) -> None:
+    def __init__(
+        self, core: _core.Hart, symbols: Symbols, ring: Callable[[], None] | None = None
+    ) -> None:
+        """``ring`` rings the alarms that are due, where stepping makes the time pass."""
+        self._ring = ring
         self.core = core
         self.symbols = symbols
         self.x = Registers(
@@ -232,12 +236,19 @@ class Hart:
     def step(self, count: int = 1) -> _core.Exit:
         """Execute ``count`` instructions of this hart alone."""
         left = arguments.integer("count", count)
-        while left > _PIECE:
-            exit = self.core.step(_PIECE)
+        piece = 1 if self._ring else _PIECE
+        while left > piece:
+            exit = self._step(piece)
             if exit.reason != "budget":
                 return exit
-            left -= _PIECE
-        return self.core.step(left)
+            left -= piece
+        return self._step(left)
+
+    def _step(self, count: int) -> _core.Exit:
+        exit = self.core.step(count)
+        if self._ring:
+            self._ring()
+        return exit
 
     def translate(
         self,

@@ -104,7 +104,8 @@ class Machine:
         self.board = self._make_board(cards())
         self.symbols = Symbols()
         self.memory = Memory(self.system, self.symbols, self.board.memory, self._loaded)
-        self.harts = Harts(Hart(core, self.symbols) for core in self.system.harts)
+        ring = self.board.host.clock.poll if self.options.clock == "instructions" else None
+        self.harts = Harts(Hart(core, self.symbols, ring) for core in self.system.harts)
         self.status: int | None = None
         self._paused = self._rebooting = self._closed = False
         self._running = threading.Lock()

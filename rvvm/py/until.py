@@ -153,7 +153,8 @@ class Pc(Condition):
 class Instructions(Condition):
     """True when all harts together have retired ``count`` instructions since the run began.
 
-    Also when they no longer retire any: a handler that cannot be fetched traps for ever.
+    Also when they no longer retire any: a handler that cannot be fetched traps for ever, unless a
+    timer is to interrupt that.
     """
 
     def __init__(self, count: int) -> None:
@@ -177,7 +178,9 @@ class Instructions(Condition):
     def _is_stuck(self, machine: Machine) -> bool:
         if machine.instret != self._instret:
             self._mark(machine)
-        return machine.traps - self._traps > _STUCK
+        if machine.traps - self._traps <= _STUCK:
+            return False
+        return not any(hart.timer_to_come for hart in machine.system.harts)
 
     def __repr__(self) -> str:
         return f"instructions({self.count})"

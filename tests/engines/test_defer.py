@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 import rvvm
 from asm import assemble
 from machine import elves
+from rvvm.py.devices.virtio.block import Block
+from rvvm.py.disk import open_disk
 
 
 def machine(folder: Path, code: str, **options: object) -> rvvm.Machine:
@@ -72,3 +75,41 @@ def test_an_error_of_another_s_does_not_lose_it(tmp_path: Path) -> None:
     assert done == []
     it.run(until=rvvm.seconds(0.1))
     assert len(done) == 2
+
+
+@pytest.mark.parametrize("code", [KICK_AND_SPIN, KICK_AND_WAIT])
+@pytest.mark.parametrize("accel", ["interp", "auto"])
+def test_by_instructions_the_moment_is_the_guest_s(tmp_path: Path, code: str, accel: str) -> None:
+    """However the run is cut: at the end of no piece, but when a turn of 50,000 would be over."""
+
+    def moments(run: Callable[[rvvm.Machine], object]) -> list[tuple[int, int]]:
+        it = machine(tmp_path, code, accel=accel, clock="instructions")
+        done: list[tuple[int, int]] = []
+
+        def late() -> None:
+            done.append((it.instret, it.system.time))
+            it.system.pause()
+
+        it.console.listeners.append(lambda data: it.system.defer(late))
+        for _ in range(5000):
+            if not done:
+                run(it)
+        return done
+
+    whole = moments(lambda it: it.run(until=rvvm.seconds(0.2)))
+    assert [time for _, time in whole] == [500]
+    assert moments(lambda it: it.system.run(77)) == whole
+    assert moments(lambda it: it.step(501)) == whole
+
+
+def test_what_is_put_off_is_kept_in_a_moment(tmp_path: Path) -> None:
+    """A disk's requests that wait for the end of a turn are a part of the state."""
+    image = tmp_path / "disk"
+    image.write_bytes(bytes(1 << 20))
+    disk, other = Block(open_disk(image)), Block(open_disk(image))
+    disk.later = lambda action: None
+    disk.kick(0)
+    asked: list[object] = []
+    other.later = asked.append
+    other.load_state(disk.state())
+    assert other.state()["kicked"] == [0] and len(asked) == 1

@@ -81,30 +81,31 @@ unsigned register_number(unsigned n) {
   return n;
 }
 
+void set_bit(const HartFace& f, std::atomic<u64>& pins, u64 bit, bool level) {
+  const u64 before = level ? pins.fetch_or(bit) : pins.fetch_and(~bit);
+  if (((before & bit) != 0) != level) f.owner->system->wires_changed(f.cpu());
+}
+
 void set_interrupt(const HartFace& f, unsigned number, bool level) {
   Cpu& cpu = f.cpu();
-  const u64 bit = u64{1} << (number & 63);
-  if (level)
-    cpu.pins.interrupts |= bit;
-  else
-    cpu.pins.interrupts &= ~bit;
-  f.owner->system->wires_changed(cpu);
+  set_bit(f, cpu.pins.interrupts, u64{1} << (number & 63), level);
 }
 
 void set_guest_interrupt(const HartFace& f, unsigned guest, bool level) {
   if (guest == 0 || guest > 5)
     throw py::value_error("guest external interrupts are numbered 1 to 5");
-  Cpu& cpu = f.cpu();
-  if (level)
-    cpu.pins.guest_external |= u64{1} << guest;
-  else
-    cpu.pins.guest_external &= ~(u64{1} << guest);
-  f.owner->system->wires_changed(cpu);
+  set_bit(f, f.cpu().pins.guest_external, u64{1} << guest, level);
 }
 
 void set_timer(const HartFace& f, u64 deadline) {
-  f.cpu().pins.timer = deadline;
-  f.owner->system->wires_changed(f.cpu());
+  if (f.cpu().pins.timer.exchange(deadline) != deadline) f.owner->system->wires_changed(f.cpu());
+}
+
+// Whether a timer that is not due yet will interrupt what it does now.
+bool timer_to_come(const HartFace& f) {
+  const Hart& h = f.hart();
+  const u64 waited_for = h.csr.mie & irq::timers & ~pending_interrupts(h);
+  return next_deadline(h) != ~u64{0} && choose_interrupt(h, waited_for);
 }
 
 Access access_of(const std::string& name) {
@@ -307,6 +308,7 @@ void bind_hart(py::module_& m) {
       .def("set_interrupt", &set_interrupt, py::arg("number"), py::arg("level"))
       .def("set_guest_interrupt", &set_guest_interrupt, py::arg("guest"), py::arg("level"))
       .def("set_timer", &set_timer, py::arg("deadline"))
+      .def_property_readonly("timer_to_come", &timer_to_come)
       .def("translate", &translate_address, py::arg("address"), py::arg("access") = "load",
            py::arg("privilege") = py::none(), py::arg("virtual") = py::none())
       .def("read", &read_virtual, py::arg("address"), py::arg("size"))

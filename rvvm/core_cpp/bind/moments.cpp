@@ -49,7 +49,7 @@ template <class State, class Visit> void each_field(State& hart, Visit visit) {
   visit("virtual", hart.mode.virt);
   visit("waiting", hart.waiting);
   visit("retired", hart.retired);
-  visit("turn_start", hart.turn_start);
+  visit("skipped", hart.skipped);
   visit("traps", hart.traps);
 }
 
@@ -129,15 +129,19 @@ void load_state(const HartFace& f, const py::dict& state) {
   f.owner->paused().replace(f.cpu(), h, pins);
 }
 
-py::dict progress_of(const SystemFace& f) {
+py::dict progress_of(SystemFace& f) {
   const Progress now = f.system->progress();
-  return py::dict(py::arg("time") = now.clock.offset,
-                  py::arg("virtual_ticks") = now.clock.virtual_ticks, py::arg("turn") = now.turn);
+  return py::dict(py::arg("time") = now.clock, py::arg("turn") = now.turn.hart,
+                  py::arg("turn_end") = now.turn.end, py::arg("reached") = now.turn.reached,
+                  py::arg("chores") = now.chores);
 }
 
 void resume(SystemFace& f, const py::dict& progress) {
-  f.paused().resume({{progress["time"].cast<u64>(), progress["virtual_ticks"].cast<u64>()},
-                     progress["turn"].cast<unsigned>()});
+  f.deferred.clear();
+  f.paused().resume({progress["time"].cast<u64>(),
+                   {progress["turn"].cast<unsigned>(), progress["turn_end"].cast<u64>(),
+                    progress["reached"].cast<u64>()},
+                   progress["chores"].cast<u64>()});
 }
 
 MemoryImage image(SystemFace& f, bool to_share) {

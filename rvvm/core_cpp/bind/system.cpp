@@ -433,7 +433,7 @@ void bind_system(py::module_& m) {
           [](SystemFace& f, u64 value) { f.system->set_time(value); })
       .def_property(
           "alarm", [](SystemFace& f) { return f.system->clock.alarm; },
-          [](SystemFace& f, u64 value) { f.system->clock.alarm = value; })
+          [](SystemFace& f, u64 value) { f.system->set_alarm(value); })
       .def(
           "add_ram", [](SystemFace& f, u64 base, u64 size) { f.paused().bus.add_ram(base, size); },
           py::arg("base"), py::arg("size"))

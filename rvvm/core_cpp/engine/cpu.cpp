@@ -1,5 +1,6 @@
 #include "engine/cpu.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "hart/csr_rules.hpp"
@@ -103,7 +104,8 @@ void Cpu::settle_fp() {
 }
 
 bool Cpu::nearer_deadline() const {
-  return hart.clock->by_instructions && next_deadline(hart) < turn_deadline;
+  const Clock& clock = *hart.clock;
+  return clock.by_instructions && std::min(hart.next_timer, clock.alarm) < deadline;
 }
 
 void Cpu::code_changed() {
@@ -134,10 +136,14 @@ bool Cpu::attend() {
   take_pins();
   note_timers(hart);
   if (hart.waiting && wakes(hart)) hart.waiting = false;
-  turn_over = nearer_deadline();
+  plan_anew = nearer_deadline() || std::exchange(plan_asked, false);
   const auto number = next_interrupt(hart);
   hart.stale &= ~(stale_interrupts | stale_timers);
   if (!number) return false;
+  if (hart.ahead() && (irq::timers >> *number & 1)) {  // it would tell the time
+    end_turn();
+    return false;
+  }
   enter_trap({.cause = interrupt_bit | *number});
   return true;
 }

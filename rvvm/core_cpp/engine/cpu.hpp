@@ -69,8 +69,14 @@ struct Cpu {
   void forget_ways();
   void code_changed();  // cached ways to code are void
   void enter_trap(const Trap& trap);
-  // Whether a timer will fire before the turn's length foresees, where time counts instructions.
+  // By instructions: whether a timer, as noted, or an alarm is due before the end of what it was
+  // given.
   bool nearer_deadline() const;
+  // By instructions: others are to have their turn, before the next instruction.
+  void end_turn() {
+    turn_over = true;
+    raise_attention();
+  }
   // Between instructions: take over the pins, take a pending interrupt. True when one was taken.
   bool attend();
   // Sscofpmf: a counter that overflows is seen to at the very instruction.
@@ -122,12 +128,15 @@ struct Cpu {
   bool fp_on = false, fp_dirty = false;
   u64 misaligned_pc = 0;  // bits a jump target must not have
 
-  u64 limit = 0;                     // `retired` when the budget is used up
-  u64 part_end = 0;                  // the same, of the part up to a counter's overflow
-  i64 left = 0;                      // what handlers leave behind
-  const Step* next_step = nullptr;   // without tail calls: what to run next
-  u64 turn_deadline = ~u64{0};       // of timers, as this turn's length has it
-  bool turn_over = false;            // a nearer one: the turn ends early
+  u64 limit = 0;                    // `retired` when the budget is used up
+  u64 part_end = 0;                 // the same, of the part up to a counter's overflow
+  i64 left = 0;                     // what handlers leave behind
+  const Step* next_step = nullptr;  // without tail calls: what to run next
+  u64 deadline = ~u64{0};           // by instructions: what it was given ends at
+  bool plan_anew = false;           // there is a nearer one
+  bool plan_asked = false;          // for what is no deadline
+  bool turn_over = false;
+  std::atomic<bool> called{false};   // by another thread, while it waited
   const u64* stop_causes = nullptr;  // bit sets by cause: exceptions, interrupts; to stop on traps
   bool stopped_on_trap = false;
   u64 stopped_at = ~u64{0};  // breakpoint the last run ended at

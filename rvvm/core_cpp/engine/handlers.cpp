@@ -39,19 +39,25 @@ namespace {
   cpu.hart.pc = pc;
   cpu.hart.retired = cpu.limit - left;
   cpu.hart.retiring = 0;
-  cpu.enter_trap(cpu.mmu.trap);
   cpu.trapped = true;
-  --left;
-  --cpu.limit;
   cpu.next_step = nullptr;
-  cpu.left = left;
+  if (cpu.mmu.trap.cause == Trap::later) {
+    cpu.left = left;
+    return cpu.end_turn();
+  }
+  cpu.enter_trap(cpu.mmu.trap);
+  --cpu.limit;
+  cpu.left = left - 1;
 }
 
 // The body on the whole model, and on to the next instruction.
 template <Op O> [[gnu::noinline]] void whole_handler(Cpu& cpu, const Step* step, u64 pc, i64 left) {
   constexpr Row r = row(O);
   InterpreterModel<Depth::whole> m{cpu, step, pc, left};
-  if constexpr (r.is(flag::serial)) m.begin_serial();
+  if constexpr (r.is(flag::serial))
+    m.begin_serial();
+  else if constexpr (r.is(flag::traps))
+    m.note_progress();
   if (r.is(flag::fp) && !cpu.fp_on)
     m.illegal();
   else

@@ -101,9 +101,10 @@ Exit Interpreter::run(Cpu& cpu, i64 budget, const std::atomic<bool>& stop, bool 
   while (left >= least) {
     if (stop.load(std::memory_order_relaxed)) return {ExitReason::pause};
     if (cpu.attention()) {
+      if (cpu.turn_over) return {};
       if (cpu.attend()) --left;
       if (cpu.hart.waiting) return {ExitReason::wfi};
-      if (cpu.turn_over && !cpu.stopped_on_trap) return {};
+      if ((cpu.plan_anew || cpu.turn_over) && !cpu.stopped_on_trap) return {};
       if (cpu.pauses >= Cpu::most_pauses) return {};
     } else {
       const i64 part = cpu.until_overflow(left);
@@ -123,7 +124,8 @@ Exit Interpreter::run(Cpu& cpu, i64 budget, const std::atomic<bool>& stop, bool 
 
 Exit Interpreter::run_one(Cpu& cpu) {
   cpu.stopped_on_trap = false;
-  if (!cpu.attend()) run_single(cpu);
+  const bool interrupted = cpu.attend();
+  if (!interrupted && !cpu.hart.waiting && !cpu.turn_over) run_single(cpu);
   cpu.look_at_counters();
   if (cpu.stopped_on_trap) return {ExitReason::trap, 0, cpu.hart.last_trap.cause};
   return {cpu.hart.waiting ? ExitReason::wfi : ExitReason::budget};

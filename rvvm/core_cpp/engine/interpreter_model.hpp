@@ -264,12 +264,17 @@ template <Depth D> class InterpreterModel {
     trapped_ = true;
   }
 
+  // Not yet: others have to come to where this hart is in time.
+  void later() { raise(Trap{.cause = Trap::later}); }
+  // The time, should a device ask.
+  void note_progress() { cpu_.hart.retired = cpu_.limit - (left_ + step_->rest + 1); }
+
   // ---- Around a serial row: its body sees the exact state, and the next instruction what it
   // changed
   void begin_serial() {
     Hart& h = cpu_.hart;
     h.pc = pc_;
-    h.retired = cpu_.limit - (left_ + 1);
+    note_progress();
     h.retiring = 1;
   }
   void end_serial() {

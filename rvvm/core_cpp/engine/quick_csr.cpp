@@ -44,8 +44,11 @@ QuickCsr quick_csr(Cpu& cpu, const Insn& insn, u64 operand, i64 left) noexcept {
   if (h.mode.virt) row = &csr_table[row->guest];
   if (row->shows_wires || row->control == CsrControl::fp) return {};
   h.retired = cpu.limit - (left + 1);  // counters and `time` are offsets to it
+  if (must_wait(h, *row)) return {};
   const u64 old = read_csr(h, *row);
   if (writes && !write_quickly(cpu, *row, changed(old, operand, change))) return {};
+  note_time_read(h, *row, old);
+  if (h.stale) cpu.settle();
   return {1, old};
 }
 

@@ -102,16 +102,26 @@ void System::halt(u64 code) {
   const Cpu* here = world.here();
   const auto is_here = [here](const auto& cpu) { return cpu.get() == here; };
   const auto index = std::ranges::find_if(cpus_, is_here) - cpus_.begin();
-  requests.halt(code, here ? static_cast<unsigned>(index) : turns_.whose());
+  requests.halt(code, here ? static_cast<unsigned>(index) : turns_.turn().hart);
   end_run();
 }
 
 void System::wires_changed(Cpu& cpu) {
   cpu.raise_attention();
+  if (clock.by_instructions) tell_across(cpu);
   if (threads_run_.running())
     cpu.bell.ring();
   else
     lookout.ring();
+}
+
+// What one hart does to another is seen at the same time there.
+void System::tell_across(Cpu& to) {
+  Cpu* here = world.here();
+  if (!here) return turns_.call(to);
+  if (here == &to) return;
+  if (to.hart.waiting) to.hart.pass_to(here->hart.elapsed());
+  here->end_turn();
 }
 
 void System::reset() {
@@ -121,12 +131,45 @@ void System::reset() {
   });
 }
 
+u64 System::time() const {
+  if (!clock.by_instructions) return clock.now(0);
+  const Cpu* here = world.here();
+  return clock.now(here ? here->hart.elapsed() : turns_.reached());
+}
+
 void System::set_time(u64 value) {
   world.alone([&] {
     clock.offset += value - time();
     for (auto& cpu : cpus_) cpu->raise_attention();
+    if (Cpu* here = world.here(); here && clock.by_instructions && cpus_.size() > 1)
+      here->end_turn();
   });
   for (auto& cpu : cpus_) cpu->bell.ring();  // deadlines are nearer or farther now
+}
+
+// What a long turn's end would be.
+void System::put_off() {
+  if (clock.by_instructions) {
+    Cpu* here = world.here();
+    const u64 now = here ? here->hart.elapsed() : turns_.reached();
+    chores_at_ = std::min(chores_at(), (now / turn_instructions + 1) * turn_instructions);
+    if (here) {
+      here->plan_asked = true;
+      here->raise_attention();
+    }
+  }
+  chores_due_ = true;
+}
+
+void System::do_due_chores() {
+  if (clock.by_instructions && chores_at() > turns_.reached()) return;
+  chores_at_ = Clock::never;
+  if (chores_due_.exchange(false)) chores();
+}
+
+void System::set_alarm(u64 time) {
+  clock.alarm = time;
+  for (auto& cpu : cpus_) cpu->raise_attention();  // what they were given may end later
 }
 
 void System::refresh_observers() {
@@ -268,10 +311,17 @@ void System::drop_changed(Ram& ram, const std::vector<u32>& pages) {
   }
 }
 
+Progress System::progress() {
+  turns_.answer();
+  return {clock.moment(), turns_.turn(), chores_at()};
+}
+
 void System::resume(const Progress& progress) {
   world.alone([&] {
     clock.resume(progress.clock);
-    turns_.resume(progress.turn % harts());
+    turns_.resume(progress.turn);
+    chores_due_ = false;  // devices put off anew what they have
+    chores_at_ = progress.chores;
   });
 }
 

@@ -40,8 +40,9 @@ struct MemoryImage {
 
 // What is neither a hart's nor RAM's: the time, and whose turn it is.
 struct Progress {
-  Clock::Moment clock;
-  unsigned turn;
+  u64 clock;
+  Turn turn;
+  u64 chores;
 };
 
 class System final : public StoreListener {
@@ -68,8 +69,10 @@ class System final : public StoreListener {
   void wires_changed(Cpu& cpu);
   void reset();
 
-  u64 time() const { return clock.now(0); }
+  // Of the hart that asks, from within an instruction; else the time that all harts have come to.
+  u64 time() const;
   void set_time(u64 value);
+  void set_alarm(u64 time);
 
   // Physical memory of RAM, in step with translated code. False outside RAM.
   bool read(u64 address, u8* data, u64 size) const;
@@ -80,7 +83,7 @@ class System final : public StoreListener {
   // was. False, and nothing, when the image is of other RAM.
   MemoryImage image(bool to_share);
   bool become(const MemoryImage& image);
-  Progress progress() const { return {clock.moment(), turns_.whose()}; }
+  Progress progress();
   void resume(const Progress& progress);
   void replace(Cpu& cpu, const Hart& state, const Wires& pins);
   void watch_stores(StoreWatch watch);
@@ -120,11 +123,13 @@ class System final : public StoreListener {
 
   // What a device has put off, from within an instruction: done when that hart's turn is over,
   // before it waits, or at the end of the run. `chores` is set by who embeds the system.
-  void put_off() { chores_due_ = true; }
+  void put_off();
   bool chores_due() const { return chores_due_.load(std::memory_order_relaxed); }
   void do_chores() {
-    if (chores_due() && chores_due_.exchange(false)) chores();
+    if (chores_due() || chores_at_ != Clock::never) do_due_chores();
   }
+  // By instructions: the moment when it is done, at the same one however the run is cut.
+  u64 chores_at() const { return chores_at_.load(std::memory_order_relaxed); }
   std::function<void()> chores = [] {};
 
   // Looks at the files that `lookout` watches, and waits for them at most so long: after every turn
@@ -150,6 +155,8 @@ class System final : public StoreListener {
   CodeCache& code_for(ExtSet extensions);
   bool threaded() const { return threads_ && cpus_.size() > 1; }
   void refresh_observers();
+  void tell_across(Cpu& to);
+  void do_due_chores();
   void drop_code(Hpa address, u64 size);
   unsigned index_of(const Hart* hart) const;
   void flag_reserved(Hpa page, bool on);
@@ -164,6 +171,7 @@ class System final : public StoreListener {
   bool threads_;
   std::atomic<bool> chores_due_{false};
   Reservations reservations_;
+  std::atomic<u64> chores_at_{Clock::never};
   Turns turns_{*this};
   Threads threads_run_{*this};
   u64 stop_causes_[2] = {0, 0};

@@ -1,5 +1,7 @@
 #include "engine/world.hpp"
 
+#include <algorithm>
+
 #include "engine/cpu.hpp"
 
 namespace rvvm {
@@ -13,7 +15,10 @@ thread_local const Cpu* executing = nullptr;
 }  // namespace
 
 bool World::is_guest() const { return guest_of == this; }
-const Cpu* World::here() const { return executing; }
+Cpu* World::here() const {
+  const auto found = std::ranges::find(cpus_, executing);
+  return found == cpus_.end() ? nullptr : *found;
+}
 
 World::Guest::Guest(World& world, const Cpu& cpu)
     : world_{world}, outer_{executing}, outer_world_{guest_of} {

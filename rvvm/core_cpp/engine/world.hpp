@@ -61,7 +61,7 @@ class World {
   void begin_run();  // before there are guests
   bool run_ends() const { return ending_; }
   // The hart that this thread executes, or is within an instruction of; nullptr: none.
-  const Cpu* here() const;
+  Cpu* here() const;
 
  private:
   class Stop {

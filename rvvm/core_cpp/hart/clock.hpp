@@ -57,7 +57,8 @@ struct Clock {
         by_instructions{by_instructions},
         instructions_per_tick{std::max<u64>(1, 1'000'000'000 / frequency)},
         ticks_of_host{frequency},
-        ticks_of_progress{instructions_per_tick} {
+        ticks_of_elapsed{instructions_per_tick},
+        longest_wait{(u64{1} << 62) / instructions_per_tick} {
     if (!by_instructions) offset = 0 - host_ticks();  // time starts at zero
   }
 
@@ -65,23 +66,28 @@ struct Clock {
   bool by_instructions;
   u64 instructions_per_tick;  // of a nominal 1 GHz hart
   u64 offset = 0;             // added to the raw source; writing mtime changes it
-  u64 virtual_ticks = 0;  // by_instructions: ticks that have passed at the scheduler's last turn
-  u64 alarm = ~u64{0};    // by_instructions: when the run is to end once, for who embeds the system
+  u64 alarm = ~u64{0};  // by_instructions: when the run is to end once, for who embeds the system
 
-  // `progress`: instructions the asking hart has retired since the scheduler's last turn.
-  u64 now(u64 progress) const {
-    return offset + (by_instructions ? virtual_ticks + ticks_of_progress(progress) : host_ticks());
+  // `elapsed`: by_instructions, where the asking hart is (Hart::elapsed).
+  u64 now(u64 elapsed) const {
+    return offset + (by_instructions ? ticks_of_elapsed(elapsed) : host_ticks());
   }
   // Where time is, to go on from there later: without a jump where it follows the host's clock.
-  struct Moment {
-    u64 offset, virtual_ticks;
-  };
-  Moment moment() const {
-    return by_instructions ? Moment{offset, virtual_ticks} : Moment{now(0), 0};
+  u64 moment() const { return by_instructions ? offset : now(0); }
+  void resume(u64 moment) { offset = by_instructions ? moment : moment - host_ticks(); }
+
+  // by_instructions: where a hart that is at `elapsed` will be at a deadline. What is more than a
+  // century away is never.
+  static constexpr u64 never = ~u64{0};
+  u64 elapsed_at(u64 deadline, u64 elapsed) const {
+    const u64 done = ticks_of_elapsed(elapsed), time = offset + done;
+    if (deadline <= time) return elapsed;
+    return deadline - time < longest_wait ? (done + (deadline - time)) * instructions_per_tick
+                                          : never;
   }
-  void resume(const Moment& moment) {
-    offset = by_instructions ? moment.offset : moment.offset - host_ticks();
-    virtual_ticks = moment.virtual_ticks;
+  // The end of the tick after that of `elapsed`.
+  u64 a_tick_on(u64 elapsed) const {
+    return elapsed == never ? never : (ticks_of_elapsed(elapsed) + 2) * instructions_per_tick - 1;
   }
 
   // How long the host's clock takes from `now` to a deadline; a second will do.
@@ -95,7 +101,8 @@ struct Clock {
 
  private:
   Ticks ticks_of_host;
-  Divider ticks_of_progress;
+  Divider ticks_of_elapsed;
+  u64 longest_wait;
 };
 
 }  // namespace rvvm

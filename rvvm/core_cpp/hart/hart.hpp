@@ -16,7 +16,7 @@ enum Stale : u8 {
   stale_timers = 2,       // which timers are due, and the next deadline
   stale_translation = 4,  // the contexts of loads, stores and fetches
   stale_pmp = 8,
-  stale_fp = 16,    // whether there is floating-point state, and it is dirty
+  stale_fp = 16,        // whether there is floating-point state, and it is dirty
   stale_mode = 32,      // of the contexts, what traps and status writes change
   stale_counters = 64,  // when the next hpmcounter overflows
   stale_all = 127
@@ -27,6 +27,8 @@ constexpr std::size_t guest_bank = offsetof(CsrBank, vsstatus) - offsetof(CsrBan
 
 // A trap on its way: what the handler's CSRs will say.
 struct Trap {
+  // No trap: the instruction is to execute later, when other harts have come to the same time.
+  static constexpr u64 later = 0x7fff'ffff'ffff'ffff;
   u64 cause = 0;  // with interrupt_bit for an interrupt
   u64 tval = 0;
   u64 tval2 = 0;     // guest physical address >> 2, for mtval2 and htval
@@ -47,16 +49,18 @@ struct Hart : HartState {
   std::bitset<256> csrs;  // that it has, by number (hart/csr_file.hpp)
   u64 status_fields = 0;  // of mstatus, without those of a mode or state that it lacks
   const Clock* clock = nullptr;
-  u64 turn_start = 0;  // `retired` at the scheduler's last turn
-  u64 retiring = 0;    // 1 while an instruction executes that will count once it retires
+  u64 skipped = 0;           // by instructions: how far time went on while it waited
+  u64 time_limit = ~u64{0};  // `elapsed` until which it may look at the time: others are behind
+  u64 retiring = 0;          // 1 while an instruction executes that will count once it retires
   u8 stale = stale_all;
-  u64 timers_due = 0;  // timer bits of mip, as of the last note_timers()
-  u64 traps = 0;       // taken since reset
+  u64 timers_due = 0;        // timer bits of mip, as of the last note_timers()
+  u64 next_timer = ~u64{0};  // `time` when another enabled one is due, as of then
+  u64 traps = 0;             // taken since reset
   TrapRecord last_trap;
-  u8 csr_reach = 3;                // the highest csr_privilege() that the mode has access to
-  u64 csr_bank = 0;                // guest_bank while V=1
-  bool hpm_active = false;         // some hpmcounter counts: mode changes must be seen by it
-  u64 overflow_at = ~u64{0};       // `retired` when the next hpmcounter overflows
+  u8 csr_reach = 3;           // the highest csr_privilege() that the mode has access to
+  u64 csr_bank = 0;           // guest_bank while V=1
+  bool hpm_active = false;    // some hpmcounter counts: mode changes must be seen by it
+  u64 overflow_at = ~u64{0};  // `retired` when the next hpmcounter overflows
 
   void equip(const ExtSet& have);
   bool has(Ext e) const { return extensions.has(e); }
@@ -65,8 +69,13 @@ struct Hart : HartState {
     csr_reach = reach_of(to);
     csr_bank = to.virt ? guest_bank : 0;
   }
-  u64 progress() const { return retired - turn_start; }
-  u64 time() const { return clock->now(progress()); }
+  // Where time counts instructions: where it is, in instructions of a nominal 1 GHz hart. A trap
+  // takes as long as an instruction, so that time passes for a hart that does nothing but trap.
+  u64 elapsed() const { return retired + traps + skipped; }
+  void pass_to(u64 moment) { skipped += moment > elapsed() ? moment - elapsed() : 0; }
+  u64 time() const { return clock->now(elapsed()); }
+  // Whether others have not come yet to where it is.
+  bool ahead() const { return elapsed() > time_limit; }
   void reset(u64 reset_pc, u64 hart_id);
 };
 

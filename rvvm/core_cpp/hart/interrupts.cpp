@@ -10,14 +10,24 @@ namespace {
 
 bool reached(u64 now, u64 deadline) { return now >= deadline; }
 
-u64 timers(const Hart& h) {
-  const u64 now = h.time();
+u64 timers(const Hart& h, u64 now) {
   u64 pending = 0;
   if (reached(now, h.wires.timer)) pending |= irq::MTI;
   // Sstc: "stimecmp" and "vstimecmp" raise STIP and VSTIP while STCE is set.
   if (stce(h) && reached(now, h.csr.stimecmp)) pending |= irq::STI;
   if (vstce(h) && reached(now + h.csr.htimedelta, h.csr.vstimecmp)) pending |= irq::VSTI;
   return pending;
+}
+
+u64 next_deadline(const Hart& h, u64 now) {
+  u64 deadline = ~u64{0};
+  auto consider = [&](u64 interrupt, u64 at) {
+    if ((h.csr.mie & interrupt) && at > now) deadline = std::min(deadline, at);
+  };
+  consider(irq::MTI, h.wires.timer);
+  if (stce(h)) consider(irq::STI, h.csr.stimecmp);
+  if (vstce(h)) consider(irq::VSTI, h.csr.vstimecmp - h.csr.htimedelta);
+  return deadline;
 }
 
 // Privileged spec, "Machine Interrupt Registers", decreasing priority; H chapter for SGEI and VS.
@@ -44,9 +54,13 @@ u64 globally_enabled(const Hart& h, u64 delegated, u64 to_guest) {
 
 }  // namespace
 
-u64 pending_interrupts(const Hart& h) { return pending_interrupts(h, timers(h)); }
+u64 pending_interrupts(const Hart& h) { return pending_interrupts(h, timers(h, h.time())); }
 
-void note_timers(Hart& h) { h.timers_due = timers(h); }
+void note_timers(Hart& h) {
+  const u64 now = h.time();
+  h.timers_due = timers(h, now);
+  h.next_timer = next_deadline(h, now);
+}
 
 std::optional<unsigned> choose_interrupt(const Hart& h, u64 ready) {
   const u64 delegated = mideleg(h), to_guest = delegated & h.csr.hideleg;
@@ -60,16 +74,6 @@ std::optional<unsigned> choose_interrupt(const Hart& h, u64 ready) {
 
 bool wakes(const Hart& h) { return pending_interrupts(h) & h.csr.mie; }
 
-u64 next_deadline(const Hart& h) {
-  const u64 now = h.time();
-  u64 deadline = ~u64{0};
-  auto consider = [&](u64 interrupt, u64 at) {
-    if ((h.csr.mie & interrupt) && at > now) deadline = std::min(deadline, at);
-  };
-  consider(irq::MTI, h.wires.timer);
-  if (stce(h)) consider(irq::STI, h.csr.stimecmp);
-  if (vstce(h)) consider(irq::VSTI, h.csr.vstimecmp - h.csr.htimedelta);
-  return deadline;
-}
+u64 next_deadline(const Hart& h) { return next_deadline(h, h.time()); }
 
 }  // namespace rvvm

@@ -35,6 +35,7 @@ constexpr u64 LCOFI = 1u << 13;
 constexpr u64 machine = MSI | MTI | MEI;
 constexpr u64 supervisor = SSI | STI | SEI;
 constexpr u64 virtual_supervisor = VSSI | VSTI | VSEI;
+constexpr u64 timers = MTI | STI | VSTI;
 }  // namespace irq
 
 constexpr u64 interrupt_bit = u64{1} << 63;  // of the cause registers

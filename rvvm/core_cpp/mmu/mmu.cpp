@@ -174,6 +174,7 @@ bool Mmu::load_for(const As& as, u64 address, unsigned size) {
   if (aligned(address, size)) {
     Hpa at;
     ok = resolve(address, size, Access::load, as, at);
+    if (ok && too_early(at, size)) return false;
     if (ok && !load_physical(at, size)) return access_fault(address, Access::load, as);
   } else {
     ok = split(address, size, Access::load, as, [&](Hpa at, unsigned offset, unsigned bytes) {
@@ -189,6 +190,7 @@ bool Mmu::store_for(const As& as, u64 address, unsigned size, u64 value) {
   if (aligned(address, size)) {
     Hpa at;
     ok = resolve(address, size, Access::store, as, at);
+    if (ok && too_early(at, size)) return false;
     if (ok && !store_physical(at, size, value)) return access_fault(address, Access::store, as);
   } else {
     ok = split(address, size, Access::store, as, [&](Hpa at, unsigned offset, unsigned bytes) {
@@ -200,6 +202,13 @@ bool Mmu::store_for(const As& as, u64 address, unsigned size, u64 value) {
   }
   if (ok && record) record->push_back({address, value, static_cast<u8>(size), true});
   return ok;
+}
+
+// A device may tell the time, or other harts: it waits until they have come to where this one is.
+bool Mmu::too_early(Hpa at, unsigned size) {
+  if (!hart.ahead() || bus.host(at, size) || !bus.device(at, size)) return false;
+  trap = {.cause = Trap::later};
+  return true;
 }
 
 bool Mmu::load_physical(Hpa at, unsigned size) {

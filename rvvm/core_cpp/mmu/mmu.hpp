@@ -204,6 +204,7 @@ class Mmu final : TableStores {
   bool resolve(u64 address, unsigned size, Access access, const As& as, Hpa& physical);
   bool load_for(const As& as, u64 address, unsigned size);
   bool store_for(const As& as, u64 address, unsigned size, u64 value);
+  bool too_early(Hpa at, unsigned size);
   bool load_physical(Hpa at, unsigned size);
   bool store_physical(Hpa at, unsigned size, u64 value);
   bool access_fault(u64 address, Access access, const As& as);

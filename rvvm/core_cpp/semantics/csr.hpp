@@ -31,6 +31,17 @@ constexpr bool writes_csr(const Insn& i, CsrChange change) {
   return change == CsrChange::replace || i.rs1 != 0;
 }
 
+// What shows the time, or that a timer is due, waits for harts that have not come so far.
+inline bool must_wait(const Hart& h, const CsrRow& row) {
+  return (row.shows_wires || row.csr == Csr::time) && h.ahead();
+}
+
+// A hart that sees a timer's time come gets the interrupt then, not at the end of its turn.
+inline void note_time_read(Hart& h, const CsrRow& row, u64 value) {
+  if (row.csr != Csr::time) return;
+  if (value - (h.mode.virt ? h.csr.htimedelta : 0) >= h.next_timer) h.stale |= stale_timers;
+}
+
 template <class M> void access_csr(M& m, const Insn& i, u64 operand, CsrChange change) {
   Hart& h = m.hart();
   const bool writes = writes_csr(i, change);
@@ -42,8 +53,10 @@ template <class M> void access_csr(M& m, const Insn& i, u64 operand, CsrChange c
     case Verdict::allowed: break;
   }
   if (h.mode.virt) row = &csr_table[row->guest];
+  if (must_wait(h, *row)) return m.later();
   if (row->shows_wires) m.take_pins();
   const u64 old = read_csr(h, *row);
+  note_time_read(h, *row, old);
   if (writes) write_csr(h, *row, changed(modifiable(h, *row, old), operand, change));
   m.x(i.rd, old);
 }

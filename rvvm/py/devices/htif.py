@@ -41,6 +41,7 @@ class Htif(Device, compatible="ucb,htif0"):
 
     reading = State(False)  # the guest waits for a byte
     stored = State(0)  # a set: bytes of a word of which others are to come
+    stored_at = State(0)  # how much the harts had done then
     writing = State[list[int]](list)  # a write under way: its call, the text, bytes left and in all
 
     def __init__(
@@ -56,7 +57,6 @@ class Htif(Device, compatible="ucb,htif0"):
         self.tohost_at: int | None = None
         self.fromhost_at: int | None = None
         self._deferred = False
-        self._stored_at = 0  # how much the harts had done
         super().__init__()
         self.port.wake = self.answer_read
 
@@ -115,7 +115,7 @@ class Htif(Device, compatible="ucb,htif0"):
         if again or self.stored == ALL_BYTES:
             self._complete()
         elif word:
-            self._stored_at = self._done_by_harts()
+            self.stored_at = self._done_by_harts()
             self._defer()
 
     def _complete(self) -> None:
@@ -128,7 +128,7 @@ class Htif(Device, compatible="ucb,htif0"):
 
     def _look(self) -> None:
         """Take what is there of the word, if no more is to be expected."""
-        waited = self._done_by_harts() - self._stored_at
+        waited = self._done_by_harts() - self.stored_at
         if waited >= PATIENCE or all(hart.waiting for hart in self.system.harts):
             self._complete()
         else:
@@ -162,8 +162,8 @@ class Htif(Device, compatible="ucb,htif0"):
 
     def restored(self) -> None:
         self._check("writing", self._can_write())
+        self._deferred = False
         if (self.stored and self.tohost) or self.writing:
-            self._stored_at = self._done_by_harts()
             self._defer()
 
     # Commands

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from rvvm.py.devices.virtio.function import Function
 from rvvm.py.devices.virtio.queue import MAX_SIZE, WORK, Queue
 from rvvm.py.devices.virtio.ram import ProtocolError
-from rvvm.py.devices.virtio.ring import DESCRIPTOR_WORK, Chain
+from rvvm.py.devices.virtio.ring import DESCRIPTOR_WORK, Chain, within
 from rvvm.py.disk import SECTOR, Disk, Kept, RawFile, cut
 from rvvm.py.host import Alarm
 from rvvm.py.register import Register, State
@@ -159,7 +159,8 @@ class Block(Function, kind=2):
         """With what is left of the rates, and whether requests wait for more."""
         rates = self.throttle.state(self.clock.now()) if self.throttle is not None else {}
         waits = self._alarm is not None and self._alarm.callback is not None
-        return super().state() | {"throttle": rates, "waits": waits}
+        kicked = sorted(self._kicked)
+        return super().state() | {"throttle": rates, "waits": waits, "kicked": kicked}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         super().load_state(state)
@@ -170,6 +171,10 @@ class Block(Function, kind=2):
             wait = self.throttle.wait(now)
         if self._alarm is not None:
             self._alarm.cancel()
+        self._check("kicked", within(state["kicked"], len(self.queues)))
+        self._kicked = set(state["kicked"])
+        if self._kicked:
+            self.later(self._serve_kicked)
         if state["waits"]:
             self._alarm = self.clock.call_at(now + wait, self._go_on)
 

@@ -283,7 +283,7 @@ class Function(Device):
             raise ValueError(f"no state of a {type(self).__name__}: {error}") from None
         unfinished = list(state.get("unfinished", ()))
         self._check("unfinished", within(unfinished, len(self.queues)))
-        self._unfinished = []
+        self._unfinished, self._resumes = [], False
         for index in unfinished:
             self.go_on(self.queues[index])
 

@@ -119,7 +119,8 @@ class Network(Function, kind=1):
         return twin
 
     def state(self) -> dict[str, Any]:
-        return super().state() | {"connected": self.connected, "address": self.address}
+        known = {"connected": self.connected, "address": self.address, "telling": self._telling}
+        return super().state() | known
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         super().load_state(state)
@@ -127,6 +128,9 @@ class Network(Function, kind=1):
         self._check("address", isinstance(address, bytes) and len(address) == len(self.address))
         self._check("connected", isinstance(connected, bool))
         self.address = address  # which its driver knows, whatever the link is now
+        self._telling = bool(state["telling"])
+        if self._telling:
+            self.later(self._tell)
         self._agree()
         if self.running:
             self.link.start(_Receiver(self))
