@@ -1,4 +1,4 @@
-"""Reservations among harts on threads: SC fails when another hart has stored, whatever it stored.
+"""Reservations among harts: SC fails when another hart has stored, whatever it stored.
 
 Unprivileged ISA, "Load-Reserved/Store-Conditional Instructions": "An SC must fail if a store to the
 reservation set from another hart can be observed to occur between the LR and SC."
@@ -49,7 +49,9 @@ BETWEEN = """
 """
 
 
-def contend(lr_to_sc: str, store: str, expect: str, engine: dict[str, Any]) -> None:
+def contend(
+    lr_to_sc: str, store: str, expect: str, engine: dict[str, Any], threads: bool = True
+) -> None:
     """Hart 0 takes a reservation and lets hart 1 store; `expect` looks at t2, SC's result."""
     source = f"""
         li   s0, DATA
@@ -83,13 +85,17 @@ def contend(lr_to_sc: str, store: str, expect: str, engine: dict[str, Any]) -> N
         bnez s2, other
         {PASS.replace("over", "over2")}
     """
-    Harts(2, source, engine=engine, ROUNDS=ROUNDS, SIGNALS=SIGNALS).run()
+    Harts(2, source, engine=engine, threads=threads, ROUNDS=ROUNDS, SIGNALS=SIGNALS).run()
 
 
+@pytest.mark.parametrize("threads", [True, False], ids=["threads", "turns"])
 @pytest.mark.parametrize("store", STORES, ids=str)
-def test_sc_fails_after_another_hart_has_stored(engine: dict[str, Any], store: str) -> None:
+def test_sc_fails_after_another_hart_has_stored(
+    engine: dict[str, Any], store: str, threads: bool
+) -> None:
     between = BETWEEN.format(signal="sd s2, (s1)")
-    contend(f"lr.d t4, (s0); {between}; sc.d t2, t4, (s0)", STORES[store], "beqz t2, fail", engine)
+    pair = f"lr.d t4, (s0); {between}; sc.d t2, t4, (s0)"
+    contend(pair, STORES[store], "beqz t2, fail", engine, threads)
 
 
 class Meeting:
