@@ -8,10 +8,10 @@
 namespace rvvm::shared {
 
 // T is an integer type. Where `at` is aligned to its size, this is one access.
-template <class T> [[gnu::no_sanitize("alignment")]] T load(const u8* at) {
+template <class T> __attribute__((no_sanitize("alignment"))) T load(const u8* at) {
   return __atomic_load_n(reinterpret_cast<const T*>(at), __ATOMIC_RELAXED);
 }
-template <class T> [[gnu::no_sanitize("alignment")]] void store(u8* at, T value) {
+template <class T> __attribute__((no_sanitize("alignment"))) void store(u8* at, T value) {
   __atomic_store_n(reinterpret_cast<T*>(at), value, __ATOMIC_RELAXED);
 }
 
