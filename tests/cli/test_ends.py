@@ -60,11 +60,17 @@ def end(process: subprocess.Popen[bytes]) -> tuple[int, str]:
 
 
 def wait_until_full(pipe: int) -> None:
-    """Until its writer has to wait: there is no room for one page more, for a while."""
-    room = fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ)
-    while struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))[0] < room - 4096:
+    """Until its writer has to wait: most of it is used, and no more comes for a while.
+
+    Not until every byte is used: a write that does not fit into the rest of a page begins a new one.
+    """
+    room, used, since = fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ), 0, time.monotonic()
+    while used < room // 2 or time.monotonic() - since < 2:
+        before = used
+        used = struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))[0]
+        if used != before:
+            since = time.monotonic()
         time.sleep(0.01)
-    time.sleep(0.5)  # its own buffers fill as well
 
 
 @pytest.mark.parametrize("harts", [1, 4])

@@ -65,14 +65,14 @@ def test_an_error_ends_the_run(tmp_path: Path) -> None:
         it.run(until=rvvm.seconds(60))
 
 
-def test_an_error_of_another_s_does_not_lose_it(tmp_path: Path) -> None:
+def test_an_error_elsewhere_does_not_lose_it(tmp_path: Path) -> None:
     it = machine(tmp_path, KICK_AND_WAIT)
     done: list[int] = []
     put_off(it, done)
     it.console.listeners.append(lambda data: 1 / 0)  # type: ignore[arg-type,return-value]
     with pytest.raises(ZeroDivisionError):
         it.run(until=rvvm.seconds(60))
-    assert done == []
+    assert len(done) == 2
     it.run(until=rvvm.seconds(0.1))
     assert len(done) == 2
 

@@ -19,7 +19,9 @@ std::optional<std::size_t> run_both(SystemFace& one, SystemFace& other,
   std::optional<std::size_t> found;
   {
     System &first = one.paused(), &second = other.paused();
-    const SystemFace::Running here{one}, there{other};
+    const SystemFace::Running here{one};
+    std::optional<SystemFace::Running> there;
+    if (&other != &one) there.emplace(other);
     const NoGil nogil;
     found = lockstep(first, second, budgets, ranges);
   }
