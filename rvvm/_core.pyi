@@ -204,6 +204,9 @@ class System:
     def accel(self) -> str:
         """The engine it has: ``interp`` or ``jit``."""
     @property
+    def room_for_code(self) -> bool:
+        """False where ``auto`` is the interpreter for want of memory for translated code."""
+    @property
     def harts(self) -> list[Hart]: ...
     def add_ram(self, base: int, size: int) -> None:
         """ValueError on overlap or when not made of whole 4 KiB pages."""

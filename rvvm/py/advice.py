@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from rvvm.py.threads import Threads
 from rvvm.py.views.traps import INTERRUPTS, cause_name
 
 if TYPE_CHECKING:
@@ -51,12 +52,14 @@ class Advisor:
     @contextmanager
     def watching(self, wanted: bool) -> Iterator[None]:
         """Look from a thread while entered, where it is ``wanted``."""
+        threads = Threads()
         if wanted:
-            threading.Thread(target=self._watch, name="rvvm-advice", daemon=True).start()
+            threads.start(self._watch, name="rvvm-advice")
         try:
             yield
         finally:
             self._over.set()
+            threads.join()
 
     def _watch(self) -> None:
         while not self._over.wait(_LOOK):

@@ -443,6 +443,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Terminated:
         _leave_stdout()
         raise
+    except MemoryError:
+        return _complain("this host has not enough memory for the machine")
     except OSError as error:
         _leave_stdout()
         if isinstance(error, BrokenPipeError):  # `| head` has enough

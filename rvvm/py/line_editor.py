@@ -7,6 +7,7 @@ to be made.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 import termios
@@ -54,7 +55,8 @@ class Editor:
 
     def read(self, prompt: str) -> str:
         """The next line. EOFError for Ctrl-D on an empty one, KeyboardInterrupt for Ctrl-C."""
-        return self._session.prompt([(_PROMPT_STYLE, prompt)])
+        with _no_asyncio_log():
+            return self._session.prompt([(_PROMPT_STYLE, prompt)])
 
     def rest(self) -> str:
         """Keys that were typed behind the last line and are not the editor's any more."""
@@ -73,6 +75,19 @@ class _Keys(Vt100Input):
 
 
 @contextlib.contextmanager
+def _no_asyncio_log() -> Iterator[None]:
+    """Where a signal ends the editor because its terminal has gone, asyncio logs what the editor's
+    task meets on its way out: the terminal's errors, with a traceback."""
+    log = logging.getLogger("asyncio")
+    before = log.level
+    log.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+
+
+@contextlib.contextmanager
 def _editing(descriptor: int) -> Iterator[None]:
     """The terminal without echo and lines."""
     before, mode = termios.tcgetattr(descriptor), termios.tcgetattr(descriptor)
@@ -84,7 +99,8 @@ def _editing(descriptor: int) -> Iterator[None]:
     try:
         yield
     finally:
-        termios.tcsetattr(descriptor, termios.TCSANOW, before)
+        with contextlib.suppress(termios.error):  # it may have gone
+            termios.tcsetattr(descriptor, termios.TCSANOW, before)
 
 
 def _output() -> Output:

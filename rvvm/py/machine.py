@@ -230,9 +230,8 @@ class Machine:
         """A line for who asked for the fastest engine and got the interpreter; else empty."""
         if self.options.accel != "auto" or self.system.accel != "interp":
             return ""
-        host = os.uname().machine
-        why = f"{host} hosts have no translator"
-        if host == "x86_64":
+        why = f"{os.uname().machine} hosts have no translator"
+        if not self.system.room_for_code:
             why = "this host has no memory for translated code"
         return f"{why}: the interpreter runs"
 

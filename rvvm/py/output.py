@@ -8,6 +8,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from rvvm.py.threads import Threads
+
 FULL = 1 << 18
 """Bytes from which on a guest should wait before it prints more."""
 _PIECE = select.PIPE_BUF
@@ -32,11 +34,11 @@ class Output:
         self._buffer = bytearray()
         self._changed = threading.Condition()
         self._closing = False
-        self._thread = threading.Thread(target=self._run, name="rvvm-stdout", daemon=True)
+        self._threads = Threads()
 
     def start(self) -> None:
         """Begin to write."""
-        self._thread.start()
+        self._threads.start(self._run, name="rvvm-stdout")
 
     def put(self, data: bytes) -> None:
         """Write this, too."""
@@ -79,7 +81,7 @@ class Output:
                 self._closing = True
                 self._changed.notify_all()
         if drained:
-            self._thread.join()
+            self._threads.join()
 
     def _run(self) -> None:
         while not self._closing:

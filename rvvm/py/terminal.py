@@ -25,6 +25,7 @@ from rvvm.py.console import Console
 from rvvm.py.engines.engine import ExitLike
 from rvvm.py.errors import UserError
 from rvvm.py.output import Output
+from rvvm.py.threads import Threads
 from rvvm.py.until import Condition
 
 if TYPE_CHECKING:
@@ -148,6 +149,7 @@ class Terminal:
         self._keys = Keys(on_command)
         self._closing = threading.Event()
         self._reading = threading.Event()
+        self._shows = os.isatty(self._output) if self._output >= 0 else False
         self.output = Output(self._output, lambda: on_command(READER_GONE))
         self.patience: float | None = None
         """Seconds that the last output may take, at the end; None: as long as it likes."""
@@ -162,7 +164,7 @@ class Terminal:
         self.output.start()
         if not self.held:
             self.resume()
-        threading.Thread(target=self._read_all, name="rvvm-stdin", daemon=True).start()
+        Threads().start(self._read_all, name="rvvm-stdin")
         return self
 
     def __exit__(
@@ -184,7 +186,7 @@ class Terminal:
         error = self.output.error
         if error is None or error.errno == errno.EPIPE:
             return
-        if error.errno == errno.EIO and os.isatty(self._output):
+        if error.errno == errno.EIO and self._shows:
             raise Terminated(128 + signal.SIGHUP)
         raise UserError(f"standard output: {error.strerror}: output of the guest is lost")
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from rvvm.py.errors import UserError
+
 _PATIENCE = 5.0
 """Seconds that a thread may take to see that it is not wanted any more."""
 
@@ -24,8 +26,11 @@ class Threads:
     def start(self, target: Callable[..., None], *arguments: object, name: str = "") -> None:
         """Call ``target`` in a thread of its own."""
         thread = threading.Thread(target=target, args=arguments, name=name or None, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # "can't start new thread"
+            raise UserError(f"this host has no room for a thread: {error}") from None
         self._running = [*(it for it in self._running if it.is_alive()), thread]
-        thread.start()
 
     def join(self) -> None:
         """Wait until all have ended, but the one that asks."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from rvvm.py import arguments
 from rvvm.py.engines.engine import ExitLike
 from rvvm.py.symbols import Symbols
+from rvvm.py.threads import Threads
 from rvvm.py.views.traps import INTERRUPT, cause_name, cause_number
 
 if TYPE_CHECKING:
@@ -195,8 +196,8 @@ class Seconds(Condition):
     def arm(self, machine: Machine) -> None:
         self._deadline = time.monotonic() + self.duration
         self._done = threading.Event()
-        self._watcher = threading.Thread(target=self._watch, args=(machine,), daemon=True)
-        self._watcher.start()
+        self._watcher = Threads()
+        self._watcher.start(self._watch, machine)
 
     def _watch(self, machine: Machine) -> None:
         delay = self.duration

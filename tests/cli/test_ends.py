@@ -25,6 +25,18 @@ from machine.test_interrupts import SECTOR, SECTORS, WRITER
 
 PRINTER = "li s0, UART; li a0, 0x79\nnext: sb a0, 0(s0); j next"
 FULL = Path("/dev/full")
+TALKS = (
+    "    sb      t1, 0(t0)\n    j       again\n",
+    """
+    li      t2, 1000
+more:
+    sb      t1, 0(t0)
+    addi    t2, t2, -1
+    bnez    t2, more
+    j       again
+""",
+)
+"""In place of a byte a request of the disk."""
 LINE = "li s0, UART; li a0, 0x79; sb a0, 0(s0)\n" + elves.END
 
 
@@ -62,7 +74,7 @@ def end(process: subprocess.Popen[bytes]) -> tuple[int, str]:
 def wait_until_full(pipe: int) -> None:
     """Until its writer has to wait: most of it is used, and no more comes for a while.
 
-    Not until every byte is used: a write that does not fit into the rest of a page begins a new one.
+    Not until every byte is used: a write that does not fit into the rest of a page begins another.
     """
     room, used, since = fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ), 0, time.monotonic()
     while used < room // 2 or time.monotonic() - since < 2:
@@ -82,13 +94,16 @@ def test_a_signal_while_nobody_reads(
 ) -> None:
     """The process ends, with what the guest has written on the disk."""
     (tmp_path / "disk.img").write_bytes(bytes(SECTOR * SECTORS))
-    elves.write(tmp_path / "guest.elf", f"csrr t0, mhartid; stop: bnez t0, stop\n{WRITER}")
+    source = WRITER.replace(*TALKS)
+    assert source != WRITER
+    elves.write(tmp_path / "guest.elf", f"csrr t0, mhartid; stop: bnez t0, stop\n{source}")
     options = ["--harts", harts, "--commit", "--drive", "disk.img,bus=mmio", "guest.elf"]
     process = start(*options, folder=tmp_path, stdout=subprocess.PIPE)
     assert process.stdout is not None
     wait_until_full(process.stdout.fileno())
     process.send_signal(number)
-    assert end(process) == (status, "")
+    ended, said = end(process)
+    assert ended == status and said.strip() == ""
     image = (tmp_path / "disk.img").read_bytes()
     written = sorted(struct.unpack_from("<Q", image, at)[0] for at in range(0, len(image), SECTOR))
     assert written == list(range(written[0], written[0] + SECTORS)) and written[0] > 0
@@ -187,9 +202,9 @@ sys.exit(main())
 """
 
 
-@pytest.mark.parametrize("imported", [1, 10, 50, 100, 150, 200, 250])
+@pytest.mark.parametrize("imported", [1, 5, 10, 20, 50, 100])
 def test_ctrl_c_while_modules_load(tmp_path: Path, imported: int) -> None:
-    elves.write(tmp_path / "guest.elf", "stay: j stay")
+    elves.write(tmp_path / "guest.elf", elves.END)
     done = subprocess.run(
         [sys.executable, "-c", AT_IMPORT, str(imported), "guest.elf"],
         cwd=tmp_path,
@@ -273,7 +288,8 @@ def test_no_memory_is_a_line(tmp_path: Path, harts: str) -> None:
         arguments = ["--memory", "64M", "--harts", harts, "guest.elf"]
         done = limited("RLIMIT_AS", mebibytes << 20, *arguments, folder=tmp_path)
         assert done.returncode in (0, 2), (mebibytes, done)
-        assert "Traceback" not in done.stderr and done.stderr.count("\n") <= 1, done.stderr
+        lines = done.stderr.splitlines()  # that it is slow, and why it ends
+        assert all(line.startswith("rvvm: ") for line in lines) and len(lines) <= 2, done.stderr
         assert done.returncode == 2 or "Hello, world" in done.stdout
         seen.add(done.returncode)
     assert 0 in seen

@@ -35,8 +35,8 @@ class Owned {
 
 // A System with the Python callables it calls and the error one of them may have left.
 struct SystemFace {
-  SystemFace(std::unique_ptr<System> made, const char* accel)
-      : system{std::move(made)}, accel{accel} {
+  SystemFace(std::unique_ptr<System> made, const char* accel, bool room_for_code)
+      : system{std::move(made)}, accel{accel}, room_for_code{room_for_code} {
     // Python keeps what it knows of a thread that has called it: making that anew costs 20 us.
     system->around_thread = [](const std::function<void()>& live) {
       const pybind11::gil_scoped_acquire known;
@@ -89,7 +89,8 @@ struct SystemFace {
   Owned system;
   bool running = false;  // under the GIL
   const int process = ::getpid();
-  const char* const accel;  // what the engine is called
+  const char* const accel;   // what the engine is called
+  const bool room_for_code;  // the host had memory for it, or nobody asked
   std::vector<pybind11::object>
       callables;  // devices and watches: visible to Python's garbage collector
   std::vector<pybind11::object> deferred;    // and these, which are called once

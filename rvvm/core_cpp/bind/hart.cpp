@@ -36,7 +36,7 @@ void set_csr(const HartFace& f, u16 address, u64 value) {
 // As CSRRS and CSRRC do, which change some bits and leave the others: what a wire adds to a bit is
 // not written back.
 void change_csr(const HartFace& f, u16 address, u64 mask, u64 value) {
-  Hart& h = f.hart();
+  Hart& h = f.paused_hart();
   f.cpu().take_pins();
   const CsrRow& row = require_csr(h, address);
   write_csr(h, row, merge(modifiable(h, row, read_csr(h, row)), value, mask));

@@ -115,9 +115,10 @@ const char* reason_name(ExitReason reason) {
   return "pause";
 }
 
-// The engine that `accel` names; nullptr: the interpreter.
+// The engine that `accel` names; nullptr: the interpreter, also where the host has no room for code
+// and any engine will do.
 std::unique_ptr<jit::Jit> make_translator(const std::string& accel, const jit::Options& options,
-                                          std::size_t code_size) {
+                                          std::size_t code_size, bool& room) {
   const bool automatic = accel == "auto";
   if (accel != "interp" && accel != "jit" && !automatic)
     throw py::value_error("accel is auto, interp or jit, not " + accel);
@@ -128,8 +129,9 @@ std::unique_ptr<jit::Jit> make_translator(const std::string& accel, const jit::O
   if (!options.host.x86_64) throw py::value_error("accel jit: made for x86-64 hosts only");
   try {
     return std::make_unique<jit::Jit>(options, code_size);
-  } catch (const std::system_error&) {  // the host has no memory for code
+  } catch (const std::system_error&) {
     if (!automatic) throw;
+    room = false;
     return nullptr;
   }
 }
@@ -159,13 +161,14 @@ std::shared_ptr<SystemFace> make_system(u64 timebase, const std::string& clock_n
                              .hot = hot,
                              .swap_worth = swap_worth,
                              .host = host_without(host_lacks)};
-  std::unique_ptr<Interpreter> engine = make_translator(accel, options, code_size);
+  bool room = true;
+  std::unique_ptr<Interpreter> engine = make_translator(accel, options, code_size, room);
   const char* name = engine ? "jit" : "interp";
   if (!engine) engine = std::make_unique<Interpreter>();
   auto system = std::make_unique<System>(clock, std::move(engine), threads);
   if (disturb) system->disturbance.emplace(*disturb);
   if (check_translations) system->check_translations();
-  return std::make_shared<SystemFace>(std::move(system), name);
+  return std::make_shared<SystemFace>(std::move(system), name, room);
 }
 
 ExtSet extension_set(const std::vector<std::string>& names) {
@@ -427,6 +430,7 @@ void bind_system(py::module_& m) {
            py::arg("host_lacks") = std::vector<std::string>{}, py::arg("perf_map") = false,
            py::arg("background") = false, py::arg("swap_worth") = jit::Options{}.swap_worth)
       .def_readonly("accel", &SystemFace::accel)
+      .def_readonly("room_for_code", &SystemFace::room_for_code)
       .def_property_readonly("harts", &harts)
       .def_property(
           "time", [](SystemFace& f) { return f.system->time(); },
