@@ -85,10 +85,10 @@ class Watched:
 
     def look(self, count: int) -> None:
         """As the thread does while the machine runs."""
-        self.machine._running = True
+        self.machine._running.acquire()
         for _ in range(count):
             self.advisor.look()
-        self.machine._running = False
+        self.machine._running.release()
         self.advisor.judge()
 
 
@@ -141,7 +141,7 @@ def test_a_limit_of_instructions_outlasts_a_pause(tmp_path: Path) -> None:
     """What was executed before it, or in the monitor, counts."""
     program = elves.write(tmp_path / "spin.elf", elves.SPIN)
     machine = rvvm.Machine(kernel=program, bios="none", memory="16M")
-    session = Session(machine, 1000)
+    session = Session(machine, 1000, None)
     machine.step(400)
     machine.run(until=session._limit())
     assert machine.instret == 1000

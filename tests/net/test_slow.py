@@ -91,9 +91,10 @@ def test_what_a_full_link_does_not_take_is_not_counted(monkeypatch: pytest.Monke
 def test_what_comes_waits_with_its_sender(monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[float] = []
     monkeypatch.setattr(slow.time, "monotonic_ns", lambda: 0)
-    monkeypatch.setattr(slow.time, "sleep", waited.append)
     link, receiver = Link(), Receiver()
-    SlowLink(link, 100_000).start(receiver)
+    slowed = SlowLink(link, 100_000)
+    monkeypatch.setattr(slowed._ended, "wait", waited.append)
+    slowed.start(receiver)
     for _ in range(3):
         assert link.receiver.receive(FRAME * 3) == 2
     assert receiver.received == 9
